@@ -1,0 +1,1 @@
+"""The resource and its contracts as Python: names, spec, status, conditions, the worker's task and report."""

@@ -1,0 +1,34 @@
+"""Names that other programs see: changing one is a change of the API."""
+
+GROUP = "multipartcopy.dev"
+VERSION = "v1alpha1"
+KIND = "MultipartCopy"
+PLURAL = "multipartcopies"
+
+FINALIZER = f"{GROUP}/abort-upload"
+"""Held from before the claim until the upload is completed or aborted."""
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGER = "multipartcopy"
+LABEL_UID = f"{GROUP}/uid"
+LABEL_NAME = f"{GROUP}/name"
+LABEL_ATTEMPT = f"{GROUP}/attempt"
+LABEL_RUN = f"{GROUP}/run"
+
+SOURCE_STAMP = "multipartcopy-source"
+"""User metadata key on the destination (sent as ``x-amz-meta-multipartcopy-source``): which source it is a copy of."""
+
+ACCESS_KEY_ID = "AWS_ACCESS_KEY_ID"
+SECRET_ACCESS_KEY = "AWS_SECRET_ACCESS_KEY"  # noqa: S105 - the name of a key, not a secret
+SESSION_TOKEN = "AWS_SESSION_TOKEN"  # noqa: S105
+CA_CERTIFICATE = "ca.crt"
+
+TASK_VARIABLE = "MULTIPARTCOPY_TASK"
+"""Environment variable of the worker that holds its :class:`~multipartcopy.api.task.Task` as JSON."""
+INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
+"""Set by the Job controller in every pod of an Indexed Job."""
+SECRETS_DIRECTORY = "/var/run/secrets/multipartcopy"
+"""Of the worker: ``source/``, ``destination/`` hold credentials, ``source-ca/``, ``destination-ca/`` a CA each."""
+
+EXIT_PERMANENT = 42
+"""The worker's exit status for an error that no repetition can mend; anything else but 0 is retried."""

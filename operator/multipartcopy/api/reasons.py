@@ -1,0 +1,58 @@
+"""Every reason that a condition, an Event, ``status.lastFailure`` or a worker's report can carry."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """A CamelCase word for programs; the message beside it is for people."""
+
+    # Making progress.
+    NEW = "New"
+    INSPECTING = "Inspecting"
+    CLAIMED = "Claimed"
+    UPLOAD_CREATED = "UploadCreated"
+    COPYING = "Copying"
+    COMPLETING = "Completing"
+    ABORTING = "Aborting"
+    SUSPENDED = "Suspended"
+
+    # Done.
+    COPIED = "Copied"
+    ALREADY_EQUAL = "AlreadyEqual"
+
+    # Waiting for somebody or something else; never a failure by itself.
+    SECRET_NOT_FOUND = "SecretNotFound"
+    SECRET_INVALID = "SecretInvalid"
+    DESTINATION_BUSY = "DestinationBusy"
+    SOURCE_UNAVAILABLE = "SourceUnavailable"
+    DESTINATION_UNAVAILABLE = "DestinationUnavailable"
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    POD_REFUSED = "PodRefused"
+    UNSCHEDULABLE = "Unschedulable"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    POD_NOT_STARTING = "PodNotStarting"
+
+    # Retried.
+    ACCESS_DENIED = "AccessDenied"
+    OOM_KILLED = "OOMKilled"
+    WORKER_FAILED = "WorkerFailed"
+    WORKER_TERMINATED = "WorkerTerminated"
+    REPORT_LOST = "ReportLost"
+    UPLOAD_LOST = "UploadLost"
+    PARTS_DISAGREE = "PartsDisagree"
+
+    # Final.
+    SOURCE_NOT_FOUND = "SourceNotFound"
+    SOURCE_CHANGED = "SourceChanged"
+    BUCKET_NOT_FOUND = "BucketNotFound"
+    DESTINATION_EXISTS = "DestinationExists"
+    DESTINATION_CHANGED = "DestinationChanged"
+    REQUEST_REFUSED = "RequestRefused"
+    RANGE_NOT_SUPPORTED = "RangeNotSupported"
+    INVALID_SPEC = "InvalidSpec"
+    OBJECT_TOO_LARGE = "ObjectTooLarge"
+    PART_SIZE_TOO_SMALL = "PartSizeTooSmall"
+    LEDGER_TOO_LARGE = "LedgerTooLarge"
+    COMPLETE_UNKNOWN = "CompleteUnknown"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    UPLOAD_LEFT_BEHIND = "UploadLeftBehind"

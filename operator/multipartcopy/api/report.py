@@ -1,0 +1,83 @@
+"""What a worker tells the operator: its termination message, rewritten after every part.
+
+The kubelet keeps the *last* 4,096 bytes of a longer message, which would cut the head off the JSON
+(https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/), so a
+worker takes on only as many parts as :func:`capacity` allows for the ETags that it sees.
+"""
+
+import base64
+import json
+from dataclasses import dataclass
+
+from multipartcopy.api.codec import from_json, to_json
+from multipartcopy.api.ranges import parse_ranges
+
+VERSION = 1
+MESSAGE_LIMIT = 4096
+ERROR_MESSAGE_LIMIT = 400
+_ENVELOPE = 896
+"""Bytes for everything but ETags and CRCs: the fixed fields, ranges in pieces, an escaped error message."""
+
+
+@dataclass(frozen=True)
+class WorkerError:
+    """``code`` is a Reason; ``part`` the part number it happened on."""
+
+    code: str
+    message: str
+    part: int | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """``parts`` are the finished parts as ranges; ``etags`` (without quotes) and ``crc64nvme`` follow their order.
+
+    ``crc64nvme`` is base64 of 8 big-endian bytes a part; ``sent`` counts the payload bytes that this
+    pod sent, repeats included; ``peak_rss`` is in bytes.
+    """
+
+    upload: str
+    attempt: int
+    run: int
+    batch: int
+    parts: str = ""
+    etags: tuple[str, ...] = ()
+    crc64nvme: str = ""
+    sent: int = 0
+    peak_rss: int = 0
+    error: WorkerError | None = None
+    version: int = VERSION
+
+    def encode(self) -> bytes:
+        return json.dumps(to_json(self), separators=(",", ":")).encode()
+
+
+def decode_report(message: str) -> Report | None:
+    """The report in a termination message, or None: empty, cut, from another version, or inconsistent."""
+    try:
+        data = json.loads(message)
+        report = from_json(Report, data)
+        numbers = parse_ranges(report.parts)
+        crcs = unpack_crcs(report.crc64nvme)
+    except (ValueError, TypeError, AttributeError):
+        return None
+    if report.version != VERSION or not len(numbers) == len(report.etags) == len(crcs):
+        return None
+    return report
+
+
+def capacity(etag_length: int) -> int:
+    """How many parts with ETags of this length fit into one report."""
+    return (MESSAGE_LIMIT - _ENVELOPE) * 3 // (3 * (etag_length + 3) + 32)
+
+
+def pack_crcs(crcs: list[int]) -> str:
+    return base64.b64encode(b"".join(crc.to_bytes(8, "big") for crc in crcs)).decode()
+
+
+def unpack_crcs(text: str) -> list[int]:
+    """Raises ValueError for what :func:`pack_crcs` has not made."""
+    packed = base64.b64decode(text, validate=True)
+    if len(packed) % 8:
+        raise ValueError("not a whole number of CRCs")
+    return [int.from_bytes(packed[i : i + 8], "big") for i in range(0, len(packed), 8)]

@@ -1,0 +1,68 @@
+"""``spec`` of a MultipartCopy. The CRD has validated it and filled in the defaults."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class AddressingStyle(StrEnum):
+    AUTO = "Auto"
+    PATH = "Path"
+    VIRTUAL = "Virtual"
+
+
+class Overwrite(StrEnum):
+    IF_DIFFERENT = "IfDifferent"
+    ALWAYS = "Always"
+    NEVER = "Never"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A Secret in the namespace of the resource."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class S3Location:
+    """Where one object is, and how to be let in."""
+
+    bucket: str
+    key: str
+    endpoint: str | None = None
+    region: str = "us-east-1"
+    version_id: str | None = None
+    addressing_style: AddressingStyle = AddressingStyle.AUTO
+    secret_ref: Reference | None = None
+    ca_secret_ref: Reference | None = None
+    anonymous: bool = False
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+
+@dataclass(frozen=True)
+class Side:
+    s3: S3Location
+
+
+@dataclass(frozen=True)
+class Worker:
+    streams: int = 4
+    resources: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Spec:
+    source: Side
+    destination: Side
+    part_size: str = "Auto"
+    parallelism: int = 4
+    worker: Worker = field(default_factory=Worker)
+    overwrite: Overwrite = Overwrite.IF_DIFFERENT
+    suspend: bool = False
+    backoff_limit_per_batch: int = 3
+    active_deadline_seconds: int | None = None
+    ttl_seconds_after_finished: int | None = None

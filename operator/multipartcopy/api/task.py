@@ -1,0 +1,60 @@
+"""What the operator tells a worker: one JSON document in the environment, the same for every pod of a run."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from multipartcopy.api.codec import from_json, to_json
+from multipartcopy.api.ranges import parse_ranges
+from multipartcopy.api.spec import S3Location
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Work:
+    """The work of one Job index: ``parts`` (as ranges) of ``batch`` that the ledger does not hold yet."""
+
+    batch: int
+    parts: str
+
+    def numbers(self) -> list[int]:
+        return parse_ranges(self.parts)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Of one run. ``size`` and ``part_size`` in bytes; ``work[i]`` belongs to Job index ``i``.
+
+    ``checksum`` says that the upload was created with CRC64NVME: each part is then sent with that
+    checksum as a trailer, and a part that the store lists with a checksum was sent whole by us.
+    """
+
+    source: S3Location
+    source_etag: str
+    size: int
+    destination: S3Location
+    upload_id: str
+    attempt: int
+    run: int
+    part_size: int
+    streams: int
+    checksum: bool
+    work: tuple[Work, ...]
+    version: int = VERSION
+
+    def encode(self) -> str:
+        return json.dumps(to_json(self), separators=(",", ":"))
+
+
+def decode_task(text: str) -> Task:
+    """Raises ValueError for a task of another version: image and operator do not match."""
+    data = json.loads(text)
+    if data.get("version") != VERSION:
+        raise ValueError(f"task version {data.get('version')} is not {VERSION}: operator and worker image differ")
+    return from_json(Task, data)
+
+
+def upload_hash(upload_id: str) -> str:
+    """Eight hex digits that tell one upload ID from another; upload IDs can be hundreds of characters."""
+    return hashlib.sha256(upload_id.encode()).hexdigest()[:8]

@@ -1,0 +1,56 @@
+"""Where an object's URL points: endpoint, bucket and key to scheme, host and path.
+
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
+"""
+
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+from multipartcopy.api.spec import AddressingStyle, S3Location
+
+
+@dataclass(frozen=True)
+class Address:
+    """``path`` is percent-encoded as it goes on the wire and into the signature."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @property
+    def authority(self) -> str:
+        """The Host header: the port only where it is not the scheme's own."""
+        default = {"http": 80, "https": 443}[self.scheme]
+        return self.host if self.port == default else f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.authority}{self.path}"
+
+
+def endpoint_url(location: S3Location) -> str:
+    """The endpoint as given, or that of AWS in the location's region."""
+    return location.endpoint or f"https://s3.{location.region}.amazonaws.com"
+
+
+def is_virtual(location: S3Location) -> bool:
+    """Whether the bucket goes into the host name. Auto: on AWS, unless a dot in the bucket breaks its TLS name."""
+    if location.addressing_style is AddressingStyle.AUTO:
+        host = urlsplit(endpoint_url(location)).hostname or ""
+        return host.endswith((".amazonaws.com", ".amazonaws.com.cn")) and "." not in location.bucket
+    return location.addressing_style is AddressingStyle.VIRTUAL
+
+
+def object_address(location: S3Location) -> Address:
+    """Raises ValueError for an endpoint that is not an http or https URL."""
+    url = urlsplit(endpoint_url(location))
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError(f"endpoint {location.endpoint!r} is not an http:// or https:// URL")
+    host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
+    port = url.port or {"http": 80, "https": 443}[url.scheme]
+    key = quote(location.key, safe="/-_.~")
+    prefix = url.path.rstrip("/")
+    if is_virtual(location):
+        return Address(url.scheme, f"{location.bucket}.{host}", port, f"{prefix}/{key}")
+    return Address(url.scheme, host, port, f"{prefix}/{location.bucket}/{key}")
