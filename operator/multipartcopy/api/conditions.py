@@ -13,7 +13,13 @@ MESSAGE_LIMIT = 1024
 
 
 def summarize(
-    phase: Phase, reason: str, message: str, *, generation: int, now: str, before: Iterable[Condition]
+    phase: Phase,
+    reason: str,
+    message: str,
+    *,
+    generation: int,
+    now: str,
+    before: Iterable[Condition],
 ) -> tuple[Condition, ...]:
     """All five conditions. ``now`` (RFC 3339) is the transition time of those whose status changes."""
     done, failed = phase is Phase.SUCCEEDED, phase is Phase.FAILED

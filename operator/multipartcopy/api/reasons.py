@@ -40,6 +40,7 @@ class Reason(StrEnum):
     REPORT_LOST = "ReportLost"
     UPLOAD_LOST = "UploadLost"
     PARTS_DISAGREE = "PartsDisagree"
+    API_UNAVAILABLE = "APIUnavailable"
 
     # Final.
     SOURCE_NOT_FOUND = "SourceNotFound"
@@ -53,6 +54,15 @@ class Reason(StrEnum):
     OBJECT_TOO_LARGE = "ObjectTooLarge"
     PART_SIZE_TOO_SMALL = "PartSizeTooSmall"
     LEDGER_TOO_LARGE = "LedgerTooLarge"
+    CHECKSUM_MISMATCH = "ChecksumMismatch"
     COMPLETE_UNKNOWN = "CompleteUnknown"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     UPLOAD_LEFT_BEHIND = "UploadLeftBehind"
+
+
+def reason_of(text: str) -> Reason:
+    """For a word from elsewhere: a worker of another version may know reasons that we do not."""
+    try:
+        return Reason(text)
+    except ValueError:
+        return Reason.WORKER_FAILED

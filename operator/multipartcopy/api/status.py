@@ -130,6 +130,7 @@ class Failing:
 
     reason: str
     message: str
+    time: str
 
 
 @dataclass(frozen=True)

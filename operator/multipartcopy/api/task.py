@@ -51,7 +51,9 @@ def decode_task(text: str) -> Task:
     """Raises ValueError for a task of another version: image and operator do not match."""
     data = json.loads(text)
     if data.get("version") != VERSION:
-        raise ValueError(f"task version {data.get('version')} is not {VERSION}: operator and worker image differ")
+        raise ValueError(
+            f"task version {data.get('version')} is not {VERSION}: operator and worker image differ"
+        )
     return from_json(Task, data)
 
 

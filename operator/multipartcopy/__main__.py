@@ -1,0 +1,82 @@
+"""``multipartcopy operator`` and ``multipartcopy worker``: the two programs of the one image."""
+
+import argparse
+import logging
+import os
+import sys
+
+from multipartcopy import __version__
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="multipartcopy", description=__doc__)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    operator = commands.add_parser(
+        "operator", help="watch MultipartCopy resources and carry them out"
+    )
+    operator.add_argument(
+        "--worker-image", metavar="NAME", help="image of the workers (default: the operator's own)"
+    )
+    operator.add_argument(
+        "--liveness",
+        metavar="URL",
+        default="http://0.0.0.0:8080/healthz",
+        help="where to answer health checks (default: %(default)s)",
+    )
+    operator.add_argument(
+        "--denied-grace",
+        metavar="SECONDS",
+        type=float,
+        default=300,
+        help="how long a store's AccessDenied may be mended before a copy fails (default: %(default)s)",
+    )
+    operator.add_argument(
+        "--abort-grace",
+        metavar="SECONDS",
+        type=float,
+        default=1800,
+        help="how long an abort is tried before the upload is named and left (default: %(default)s)",
+    )
+    operator.add_argument("--verbose", action="store_true", help="log every step")
+    commands.add_parser("worker", help="copy one batch of parts (run by the operator's Jobs)")
+    options = parser.parse_args()
+    if options.command == "worker":
+        return _work()
+    return _operate(options)
+
+
+def _work() -> int:
+    # Imported here: each of the two programs must be free of the other's libraries.
+    from multipartcopy.worker.main import run
+
+    run(os.environ)
+
+
+def _operate(options: argparse.Namespace) -> int:
+    from multipartcopy.handlers import Options, run
+    from multipartcopy.kube import KubeError
+
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("multipartcopy").setLevel(logging.DEBUG if options.verbose else logging.INFO)
+    chosen = Options(
+        worker_image=options.worker_image,
+        liveness=options.liveness,
+        denied_grace_seconds=options.denied_grace,
+        abort_grace_seconds=options.abort_grace,
+    )
+    try:
+        code = run(chosen)
+    except KubeError as error:
+        print(f"multipartcopy: {error}", file=sys.stderr)
+        code = 1
+    logging.shutdown()
+    # A thread may be inside a Complete of many minutes: its outcome is for the next operator to settle.
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""kopf: its settings, and the routing of what it watches. No decision is made here."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import kopf
+
+from multipartcopy.api.names import FINALIZER, GROUP, MANAGED_BY, MANAGER, PLURAL, VERSION
+from multipartcopy.jobs import Image
+from multipartcopy.kube import KubeError, connect
+from multipartcopy.reconcile.act import Effects
+from multipartcopy.reconcile.controller import Controller
+from multipartcopy.reconcile.facts import Limits
+
+logger = logging.getLogger("multipartcopy.operator")
+
+_STOP_SECONDS = 15.0
+"""Of the 30 that the pod has; a Complete that takes longer is settled by the next operator."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The operator's flags. Without ``worker_image`` the workers run the operator's own."""
+
+    worker_image: str | None = None
+    liveness: str = "http://0.0.0.0:8080/healthz"
+    denied_grace_seconds: float = 300
+    abort_grace_seconds: float = 1800
+
+
+def run(options: Options) -> int:
+    """Be the operator until SIGTERM. Returns the exit status; raises KubeError where no cluster answers."""
+    kube = connect()
+    namespace = os.environ.get("POD_NAMESPACE", "default")
+    pod = os.environ.get("POD_NAME")
+    if options.worker_image:
+        image = Image(options.worker_image)
+    elif pod:
+        image = kube.own_image(namespace, pod)
+    else:
+        raise KubeError(0, "outside of a pod, --worker-image must say what the workers run")
+    limits = Limits(
+        denied_grace_seconds=options.denied_grace_seconds,
+        abort_grace_seconds=options.abort_grace_seconds,
+    )
+    logger.info("the workers run %s", image.name)
+    controller = Controller(kube, Effects(kube, image, namespace, limits))
+    asyncio.run(
+        kopf.operator(
+            registry=registry(controller),
+            settings=settings(),
+            clusterwide=True,
+            standalone=True,
+            liveness_endpoint=options.liveness,
+        )
+    )
+    return 0
+
+
+def settings() -> kopf.OperatorSettings:
+    chosen = kopf.OperatorSettings()
+    # Only what is ours comes over the wire, however many Jobs and pods the cluster has.
+    ours = f"{MANAGED_BY}={MANAGER}"
+    chosen.watching.label_selectors["batch/v1", "jobs"] = ours
+    chosen.watching.label_selectors["v1", "pods"] = ours
+    # An API server that was away for 90 s is found again within 10.
+    chosen.networking.error_backoffs = [1, 2, 3, 5, 8] + [10] * 60
+    chosen.networking.request_timeout = 30
+    # Not used, as no handler here needs one; kopf would take its own name if one ever did.
+    chosen.persistence.finalizer = FINALIZER
+    chosen.posting.enabled = False
+    # kopf logs the success of a handler for every event of every pod.
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    return chosen
+
+
+def registry(controller: Controller) -> kopf.OperatorRegistry:
+    """``on.event`` alone: it keeps no annotations, adds no finalizer, and misses no object after a restart."""
+    handlers = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=handlers)
+    def login(**kwargs: Any) -> Any:
+        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers)
+    async def resource(body: Mapping[str, Any], **_: Any) -> None:
+        controller.notice(body)
+
+    @kopf.on.event("batch", "v1", "jobs", labels={MANAGED_BY: MANAGER}, registry=handlers)
+    async def job(body: Mapping[str, Any], **_: Any) -> None:
+        controller.notice_child(body, pod=False)
+
+    @kopf.on.event("", "v1", "pods", labels={MANAGED_BY: MANAGER}, registry=handlers)
+    async def pod(body: Mapping[str, Any], **_: Any) -> None:
+        controller.notice_child(body, pod=True)
+
+    @kopf.on.probe(id="copies", registry=handlers)
+    async def copies(**_: Any) -> int:
+        return controller.live
+
+    @kopf.on.cleanup(registry=handlers)
+    async def stop(**_: Any) -> None:
+        await controller.stop(_STOP_SECONDS)
+
+    return handlers

@@ -1,0 +1,190 @@
+"""Pure: one run of an attempt to the manifest of its Indexed Job."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from multipartcopy.api import names
+from multipartcopy.api.spec import S3Location, Spec
+from multipartcopy.api.status import Status
+from multipartcopy.api.task import Task, Work
+
+CONTAINER = "worker"
+DEFAULT_MEMORY = "64Mi"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The resource that a Job belongs to."""
+
+    name: str
+    namespace: str
+    uid: str
+
+
+@dataclass(frozen=True)
+class Image:
+    name: str
+    pull_policy: str = "IfNotPresent"
+    pull_secrets: tuple[str, ...] = ()
+
+
+def job_name(uid: str, attempt: int, run: int) -> str:
+    """The same for the same run, whoever asks: a repeated creation is refused, not doubled.
+
+    Short, because pod names append to it; resource names reach 253 characters, so a hash of the UID.
+    """
+    return f"mpc-{hashlib.sha256(uid.encode()).hexdigest()[:12]}-a{attempt}-r{run}"
+
+
+def labels(owner: Owner, attempt: int, run: int) -> dict[str, str]:
+    return {
+        names.MANAGED_BY: names.MANAGER,
+        names.LABEL_UID: owner.uid,
+        names.LABEL_ATTEMPT: str(attempt),
+        names.LABEL_RUN: str(run),
+    }
+
+
+def build_job(
+    owner: Owner, spec: Spec, status: Status, work: list[Work], image: Image
+) -> dict[str, Any]:
+    """A Job with one index for each batch in ``work``.
+
+    It has no ``ttlSecondsAfterFinished`` (that deletes reports), no ``activeDeadlineSeconds`` (that
+    counts the time in the queue) and no ``maxFailedIndexes`` (other batches go on). An exit status
+    of 42 ends the whole Job; a disruption of a pod counts against nothing.
+    """
+    meta = {"labels": labels(owner, status.attempt, status.run)}
+    meta_annotations = {names.LABEL_NAME: owner.name}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": job_name(owner.uid, status.attempt, status.run),
+            "namespace": owner.namespace,
+            "annotations": meta_annotations,
+            "ownerReferences": [
+                {
+                    "apiVersion": f"{names.GROUP}/{names.VERSION}",
+                    "kind": names.KIND,
+                    "name": owner.name,
+                    "uid": owner.uid,
+                    "controller": True,
+                    "blockOwnerDeletion": True,
+                }
+            ],
+            **meta,
+        },
+        "spec": {
+            "completionMode": "Indexed",
+            "completions": len(work),
+            "parallelism": min(spec.parallelism, len(work)),
+            "backoffLimitPerIndex": spec.backoff_limit_per_batch,
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {
+                "rules": [
+                    {
+                        "action": "FailJob",
+                        "onExitCodes": {
+                            "containerName": CONTAINER,
+                            "operator": "In",
+                            "values": [names.EXIT_PERMANENT],
+                        },
+                    },
+                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
+                ]
+            },
+            "template": {
+                "metadata": {**meta, "annotations": meta_annotations},
+                "spec": _pod(spec, build_task(spec, status, work), image),
+            },
+        },
+    }
+
+
+def build_task(spec: Spec, status: Status, work: list[Work]) -> Task:
+    assert status.source is not None
+    assert status.plan is not None
+    assert status.upload is not None
+    return Task(
+        source=spec.source.s3,
+        source_etag=status.source.etag,
+        size=status.source.size,
+        destination=spec.destination.s3,
+        upload_id=status.upload.id,
+        attempt=status.attempt,
+        run=status.run,
+        part_size=status.plan.part_size,
+        streams=spec.worker.streams,
+        checksum=status.upload.checksum,
+        work=tuple(work),
+    )
+
+
+def _pod(spec: Spec, task: Task, image: Image) -> dict[str, Any]:
+    volumes, mounts = [], []
+    for side, location in (("source", spec.source.s3), ("destination", spec.destination.s3)):
+        for name, sources in _secrets(side, location).items():
+            volumes.append({"name": name, "projected": {"defaultMode": 0o444, "sources": sources}})
+            mounts.append(
+                {"name": name, "mountPath": f"{names.SECRETS_DIRECTORY}/{name}", "readOnly": True}
+            )
+    return {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 10,
+        "imagePullSecrets": [{"name": name} for name in image.pull_secrets],
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "runAsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [
+            {
+                "name": CONTAINER,
+                "image": image.name,
+                "imagePullPolicy": image.pull_policy,
+                "args": ["worker"],
+                "env": [{"name": names.TASK_VARIABLE, "value": task.encode()}],
+                "resources": resources(spec.worker.resources),
+                "terminationMessagePolicy": "File",
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+                "volumeMounts": mounts,
+            }
+        ],
+        "volumes": volumes,
+    }
+
+
+def resources(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Memory is requested as it is limited, so a node that took the pod can feed it to its limit."""
+    limits = {"memory": DEFAULT_MEMORY, **wanted.get("limits", {})}
+    requests = {**wanted.get("requests", {}), "memory": limits["memory"]}
+    return {"limits": limits, "requests": requests}
+
+
+def _secrets(side: str, location: S3Location) -> dict[str, list[dict[str, Any]]]:
+    """Volume name -> projected sources: only the keys we know, whatever else is in the Secret."""
+    volumes: dict[str, list[dict[str, Any]]] = {}
+    if location.secret_ref:
+        keys = [names.ACCESS_KEY_ID, names.SECRET_ACCESS_KEY]
+        volumes[side] = [
+            _projection(location.secret_ref.name, keys),
+            _projection(location.secret_ref.name, [names.SESSION_TOKEN], optional=True),
+        ]
+    if location.ca_secret_ref:
+        volumes[f"{side}-ca"] = [_projection(location.ca_secret_ref.name, [names.CA_CERTIFICATE])]
+    return volumes
+
+
+def _projection(secret: str, keys: list[str], *, optional: bool = False) -> dict[str, Any]:
+    items = [{"key": key, "path": key} for key in keys]
+    return {"secret": {"name": secret, "items": items, **({"optional": True} if optional else {})}}

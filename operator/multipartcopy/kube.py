@@ -1,0 +1,202 @@
+"""A thin adapter over the Kubernetes client: plain dicts in, plain dicts out, a time limit on every call."""
+
+import base64
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes
+import urllib3
+
+from multipartcopy.api import names
+from multipartcopy.jobs import Image
+
+Object = dict[str, Any]
+
+_JSON_PATCH = "application/json-patch+json"
+_MERGE_PATCH = "application/merge-patch+json"
+_TIMEOUT = 20.0
+
+
+class KubeError(Exception):
+    """The API server refused or did not answer; ``status`` is the HTTP status, 0 for no answer."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class NotFoundError(KubeError):
+    """404."""
+
+
+class ConflictError(KubeError):
+    """The object is no longer at the resourceVersion that the write was made for."""
+
+
+class TooLargeError(KubeError):
+    """etcd does not take an object of this size; writing it again would not help."""
+
+
+class Kube:
+    """All that the operator asks of the API server."""
+
+    def __init__(self) -> None:
+        client = kubernetes.client.ApiClient()
+        self._core = kubernetes.client.CoreV1Api(client)
+        self._batch = kubernetes.client.BatchV1Api(client)
+        self._custom = kubernetes.client.CustomObjectsApi(client)
+
+    # The resource.
+
+    def get_copy(self, namespace: str, name: str) -> Object:
+        return self._call(
+            self._custom.get_namespaced_custom_object,
+            *(names.GROUP, names.VERSION, namespace, names.PLURAL, name),
+        )
+
+    def list_copies(self) -> Iterator[Object]:
+        """Of all namespaces, a page at a time: a resource can be half a megabyte."""
+        token = ""
+        while True:
+            page = self._call(
+                self._custom.list_cluster_custom_object,
+                *(names.GROUP, names.VERSION, names.PLURAL),
+                limit=50,
+                _continue=token,
+            )
+            yield from page["items"]
+            token = page["metadata"].get("continue", "")
+            if not token:
+                return
+
+    def patch_copy(self, namespace: str, name: str, patch: list[Object]) -> Object:
+        """A JSON-patch of metadata. Raises ConflictError where its ``test`` fails."""
+        return self._call(
+            self._custom.patch_namespaced_custom_object,
+            *(names.GROUP, names.VERSION, namespace, names.PLURAL, name, patch),
+            _content_type=_JSON_PATCH,
+        )
+
+    def patch_copy_status(self, namespace: str, name: str, patch: list[Object]) -> Object:
+        """A JSON-patch of the status subresource. Raises ConflictError, TooLargeError."""
+        return self._call(
+            self._custom.patch_namespaced_custom_object_status,
+            *(names.GROUP, names.VERSION, namespace, names.PLURAL, name, patch),
+            _content_type=_JSON_PATCH,
+        )
+
+    def delete_copy(self, namespace: str, name: str, uid: str) -> None:
+        self._call(
+            self._custom.delete_namespaced_custom_object,
+            *(names.GROUP, names.VERSION, namespace, names.PLURAL, name),
+            body={"preconditions": {"uid": uid}},
+        )
+
+    # Its children.
+
+    def list_jobs(self, namespace: str, uid: str) -> list[Object]:
+        selector = f"{names.LABEL_UID}={uid}"
+        answer = self._call(self._batch.list_namespaced_job, namespace, label_selector=selector)
+        return list(answer["items"])
+
+    def list_pods(self, namespace: str, uid: str) -> list[Object]:
+        """By label, not by owner: a pod whose Job is gone is still a pod that sends."""
+        selector = f"{names.LABEL_UID}={uid}"
+        answer = self._call(self._core.list_namespaced_pod, namespace, label_selector=selector)
+        return list(answer["items"])
+
+    def create_job(self, namespace: str, manifest: Object) -> None:
+        """An existing Job of that name is as good, if it is of the same owner."""
+        try:
+            self._call(self._batch.create_namespaced_job, namespace, manifest)
+        except ConflictError:
+            name = manifest["metadata"]["name"]
+            there = self._call(self._batch.read_namespaced_job, name, namespace)
+            wanted = manifest["metadata"]["ownerReferences"][0]["uid"]
+            owners = [o["uid"] for o in there["metadata"].get("ownerReferences", [])]
+            if wanted not in owners:
+                raise KubeError(409, f"Job {namespace}/{name} exists and is not ours") from None
+
+    def set_parallelism(self, namespace: str, job: str, parallelism: int) -> None:
+        body = {"spec": {"parallelism": parallelism}}
+        self._call(
+            self._batch.patch_namespaced_job, job, namespace, body, _content_type=_MERGE_PATCH
+        )
+
+    def delete_job(self, namespace: str, job: str) -> None:
+        """In the foreground: by the default policy the pods were seen to run on without an owner."""
+        with contextlib.suppress(NotFoundError):
+            self._call(
+                self._batch.delete_namespaced_job,
+                *(job, namespace),
+                body={"propagationPolicy": "Foreground"},
+            )
+
+    # Around it.
+
+    def get_secret(self, namespace: str, name: str) -> dict[str, str]:
+        """The decoded values. Raises NotFoundError."""
+        secret = self._call(self._core.read_namespaced_secret, name, namespace)
+        data = secret.get("data") or {}
+        return {k: base64.b64decode(v).decode(errors="replace") for k, v in data.items()}
+
+    def list_warnings(self, namespace: str, uid: str) -> list[Object]:
+        """Warning Events about the object with this UID."""
+        selector = f"involvedObject.uid={uid},type=Warning"
+        answer = self._call(self._core.list_namespaced_event, namespace, field_selector=selector)
+        return list(answer["items"])
+
+    def create_event(self, namespace: str, event: Object) -> None:
+        self._call(self._core.create_namespaced_event, namespace, event)
+
+    def own_image(self, namespace: str, pod: str) -> Image:
+        """What the operator itself runs: one image is operator and worker."""
+        spec = self._call(self._core.read_namespaced_pod, pod, namespace)["spec"]
+        container = next(c for c in spec["containers"] if c["name"] == "operator")
+        secrets = tuple(s["name"] for s in spec.get("imagePullSecrets", []))
+        return Image(container["image"], container["imagePullPolicy"], secrets)
+
+    @staticmethod
+    def _call(method: Callable[..., Any], *args: Any, **kwargs: Any) -> Object:
+        try:
+            answer = method(*args, **kwargs, _preload_content=False, _request_timeout=_TIMEOUT)
+            body: Object = json.loads(answer.data)
+            return body
+        except kubernetes.client.ApiException as error:
+            raise _error(error.status or 0, _message(error)) from None
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise KubeError(0, f"the API server did not answer: {error}") from None
+
+
+def connect() -> Kube:
+    """With the pod's service account, else the current kubeconfig. Raises KubeError for neither."""
+    try:
+        if Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists():
+            kubernetes.config.load_incluster_config()  # type: ignore[no-untyped-call]
+        else:
+            kubernetes.config.load_kube_config()  # type: ignore[no-untyped-call]
+    except kubernetes.config.ConfigException as error:
+        raise KubeError(0, f"no cluster to work for: {error}") from None
+    return Kube()
+
+
+def _message(error: Any) -> str:
+    try:
+        return str(json.loads(error.body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return str(error.reason)
+
+
+def _error(status: int, message: str) -> KubeError:
+    if status == 404:
+        return NotFoundError(status, message)
+    # A JSON-patch whose `test` fails is 422 as is a refusal by validation, which says what is invalid.
+    test_failed = status == 422 and "is invalid" not in message
+    if status == 409 or test_failed:
+        return ConflictError(status, message)
+    if "request is too large" in message or "Request entity too large" in message:
+        return TooLargeError(status, message)
+    return KubeError(status, message)

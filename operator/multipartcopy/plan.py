@@ -1,0 +1,130 @@
+"""Pure arithmetic: the size of an object to parts, the parts to batches.
+
+Limits: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+"""
+
+from dataclasses import dataclass
+
+from multipartcopy.api.quantity import format_bytes, parse_bytes
+from multipartcopy.api.reasons import Reason
+from multipartcopy.api.status import Plan
+
+MiB = 1 << 20
+GiB = 1 << 30
+AUTO = "Auto"
+
+MAX_BATCH_SIZE = 64
+"""Parts whose ETags fit into one termination message."""
+_BATCHES_WANTED = 64
+"""At least so many batches for a large object, so that raising ``parallelism`` later still helps."""
+_BATCH_BYTES_WANTED = 256 * MiB
+"""A pod that moves less than this spends much of its life starting."""
+_SOURCE_LAYOUT_LIMIT = 512 * MiB
+"""A part is what a retry sends again: a source with larger parts is not followed."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of a store, in bytes and parts."""
+
+    min_part: int = 5 * MiB
+    max_part: int = 5 * GiB
+    max_parts: int = 10_000
+
+    @property
+    def max_object(self) -> int:
+        return self.max_part * self.max_parts
+
+
+S3 = Limits()
+
+
+class PlanError(ValueError):
+    """There is no plan; ``reason`` and the message say why and what to write instead."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def make_plan(
+    size: int,
+    *,
+    part_size: str = AUTO,
+    source_layout: int | None = None,
+    parallelism: int = 4,
+    streams: int = 4,
+    limits: Limits = S3,
+) -> Plan:
+    """The parts and batches for ``size`` bytes.
+
+    ``source_layout`` is the part size of a source uploaded in equal parts: following it makes equal
+    bytes get equal composite ETags. All parts are equal, the last may be smaller, as the strictest
+    stores demand. Zero bytes have zero parts. Raises PlanError.
+    """
+    if size > limits.max_object:
+        limit = format_bytes(limits.max_object)
+        raise PlanError(
+            Reason.OBJECT_TOO_LARGE, f"the source has {size} bytes; the limit is {limit}"
+        )
+    if part_size == AUTO:
+        chosen = _auto_part_size(size, source_layout, parallelism * streams, limits)
+    else:
+        chosen = _fixed_part_size(size, part_size, limits)
+    count = _ceil(size, chosen)
+    batch_size = _batch_size(count, chosen, parallelism, streams)
+    return Plan(chosen, count, batch_size, _ceil(count, batch_size))
+
+
+def part_range(plan: Plan, size: int, part: int) -> tuple[int, int]:
+    """Offset and length in bytes of a part (1-based) of an object of ``size`` bytes."""
+    offset = (part - 1) * plan.part_size
+    return offset, min(plan.part_size, size - offset)
+
+
+def batch_parts(plan: Plan, batch: int) -> range:
+    """The part numbers of a batch (0-based)."""
+    first = batch * plan.batch_size + 1
+    return range(first, min(first + plan.batch_size, plan.part_count + 1))
+
+
+def batch_of(plan: Plan, part: int) -> int:
+    return (part - 1) // plan.batch_size
+
+
+def _auto_part_size(size: int, layout: int | None, wanted: int, limits: Limits) -> int:
+    smallest = max(limits.min_part, _ceil(_ceil(size, limits.max_parts), MiB) * MiB)
+    default = max(smallest, (64 if size >= 16 * GiB else 16) * MiB)
+    if layout is not None and smallest <= layout <= _SOURCE_LAYOUT_LIMIT:
+        busy = _ceil(size, layout) >= wanted
+        if busy or layout <= default:
+            return layout
+    return default
+
+
+def _fixed_part_size(size: int, text: str, limits: Limits) -> int:
+    try:
+        chosen = parse_bytes(text)
+    except ValueError as error:
+        raise PlanError(Reason.INVALID_SPEC, f"spec.partSize: {error}") from None
+    if not limits.min_part <= chosen <= limits.max_part:
+        bounds = f"{format_bytes(limits.min_part)} and {format_bytes(limits.max_part)}"
+        raise PlanError(Reason.INVALID_SPEC, f"spec.partSize {text} is not between {bounds}")
+    if _ceil(size, chosen) > limits.max_parts:
+        least = _ceil(_ceil(size, limits.max_parts), MiB)
+        raise PlanError(
+            Reason.PART_SIZE_TOO_SMALL,
+            f"{size} bytes in parts of {text} are more than {limits.max_parts} parts;"
+            f" spec.partSize must be at least {least}Mi, or Auto",
+        )
+    return chosen
+
+
+def _batch_size(count: int, part_size: int, parallelism: int, streams: int) -> int:
+    spread = _ceil(count, max(4 * parallelism, _BATCHES_WANTED))
+    worthwhile = min(_ceil(_BATCH_BYTES_WANTED, part_size), _ceil(count, parallelism))
+    return max(1, min(MAX_BATCH_SIZE, max(spread, streams, worthwhile)))
+
+
+def _ceil(a: int, b: int) -> int:
+    return -(-a // b)

@@ -1,0 +1,134 @@
+"""The loop of each live resource: observe, decide, act, until there is nothing to do but wait.
+
+Watches only wake it; it believes nothing but what it reads. One task a UID, so no two passes over
+one resource ever overlap in this process; two processes are kept apart by the writer's lock.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from multipartcopy.api import names
+from multipartcopy.kube import Kube, KubeError, NotFoundError
+from multipartcopy.reconcile.act import Effects, Memory
+from multipartcopy.reconcile.decide import Wait, decide
+from multipartcopy.reconcile.facts import read_pod
+from multipartcopy.reconcile.observe import observe
+from multipartcopy.reconcile.writer import LostRaceError
+
+logger = logging.getLogger("multipartcopy.controller")
+
+_THREADS = 16
+_LONGEST_WAIT = 30.0
+"""Seconds; the safety net under the watches."""
+_DEBOUNCE = 0.1
+_STEPS_A_PASS = 50
+_KEPT_PODS = 10_000
+
+
+class Controller:
+    """Made and used in the event loop; the passes run in its threads."""
+
+    def __init__(self, kube: Kube, effects: Effects) -> None:
+        self._kube = kube
+        self._effects = effects
+        self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="reconcile")
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._wakes: dict[str, asyncio.Event] = {}
+        self._memories: dict[str, Memory] = {}
+        self._stopping = False
+
+    @property
+    def live(self) -> int:
+        """How many resources are being worked on."""
+        return len(self._tasks)
+
+    def notice(self, body: Mapping[str, Any]) -> None:
+        """A resource was seen or has changed."""
+        meta = body["metadata"]
+        uid = meta["uid"]
+        if uid in self._tasks:
+            self._wakes[uid].set()
+        elif not self._stopping:
+            self._wakes[uid] = asyncio.Event()
+            loop = self._run(uid, meta["namespace"], meta["name"])
+            self._tasks[uid] = asyncio.create_task(loop, name=f"copy-{meta['name']}")
+
+    def notice_child(self, body: Mapping[str, Any], *, pod: bool) -> None:
+        """A Job or pod of ours has changed. The end of a pod is kept: it may be gone before the next LIST."""
+        uid = body["metadata"].get("labels", {}).get(names.LABEL_UID, "")
+        memory = self._memories.get(uid)
+        if pod and memory and len(memory.gone_pods) < _KEPT_PODS:
+            seen = read_pod(body)
+            if seen.finished:
+                memory.gone_pods[seen.uid] = seen
+        if uid in self._wakes:
+            self._wakes[uid].set()
+
+    async def stop(self, patience: float) -> None:
+        """No new effect; those under way are given ``patience`` seconds to be finished and recorded."""
+        self._stopping = True
+        tasks = list(self._tasks.values())
+        for wake in self._wakes.values():
+            wake.set()
+        if tasks:
+            await asyncio.wait(tasks, timeout=patience)
+        for task in tasks:
+            task.cancel()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _run(self, uid: str, namespace: str, name: str) -> None:
+        memory = self._memories.setdefault(uid, Memory())
+        wake = self._wakes[uid]
+        loop = asyncio.get_running_loop()
+        try:
+            while not self._stopping:
+                wake.clear()
+                seconds = await loop.run_in_executor(
+                    self._executor, self._pass, uid, namespace, name, memory
+                )
+                if seconds is None and not wake.is_set():
+                    return
+                await _sleep(wake, _LONGEST_WAIT if seconds is None else seconds)
+        finally:
+            del self._tasks[uid], self._wakes[uid]
+
+    def _pass(self, uid: str, namespace: str, name: str, memory: Memory) -> float | None:
+        """Steps until one says wait: the seconds until the next pass, None for not before a change."""
+        try:
+            for _ in range(_STEPS_A_PASS):
+                if self._stopping:
+                    return 0.0
+                facts = observe(self._kube, namespace, name, memory)
+                if facts.resource.owner.uid != uid:
+                    raise NotFoundError(404, "another resource of the same name")
+                action = decide(facts, self._effects.limits)
+                logger.debug("%s/%s: %s", namespace, name, type(action).__name__)
+                wait = self._effects.perform(action, facts, memory)
+                if isinstance(wait, Wait):
+                    return wait.seconds
+            logger.warning("%s/%s: many steps in one pass", namespace, name)
+        except NotFoundError:
+            self._memories.pop(uid, None)
+            return None
+        except LostRaceError:
+            return 0.5
+        except KubeError as error:
+            logger.warning("%s/%s: %s", namespace, name, error)
+            return 3.0
+        except Exception:
+            # A defect of ours must not end the loop that guards an upload.
+            logger.exception("%s/%s: the pass failed", namespace, name)
+            return 10.0
+        return 1.0
+
+
+async def _sleep(wake: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(wake.wait(), min(seconds, _LONGEST_WAIT))
+    except TimeoutError:
+        return
+    # Changes come in bursts: a pod's end is three events.
+    await asyncio.sleep(_DEBOUNCE)

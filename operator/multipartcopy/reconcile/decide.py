@@ -1,0 +1,412 @@
+"""The decision: from what was observed to the one thing to do next. Pure; it looks at nothing else.
+
+The rules stand in the order in which they win. Each effect named here is safe to repeat, so it does
+not matter which of them a predecessor that died had done: the same facts lead to the same step.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from multipartcopy.api.quantity import format_bytes
+from multipartcopy.api.reasons import Reason, reason_of
+from multipartcopy.api.status import Failing, LastFailure, Phase, Status
+from multipartcopy.api.task import Work
+from multipartcopy.reconcile import ledger
+from multipartcopy.reconcile.facts import Facts, Job, Limits, failure_of, format_time, parse_time
+
+POLL_SECONDS = 15.0
+_SMALL_STATUS = 100_000
+"""Bytes; above it a resource is not rewritten more often than once a minute for progress alone."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """What to do next. ``phase``, ``reason`` and ``message`` are what the resource says meanwhile."""
+
+    phase: Phase
+    reason: Reason
+    message: str
+
+
+# Effects on the resource itself.
+
+
+@dataclass(frozen=True)
+class AddFinalizer(Action):
+    """Before the claim: from then on a deletion waits for the abort."""
+
+
+@dataclass(frozen=True)
+class RemoveFinalizer(Action):
+    """Nothing of the copy is left."""
+
+
+@dataclass(frozen=True)
+class DeleteResource(Action):
+    """``spec.ttlSecondsAfterFinished`` has passed."""
+
+
+@dataclass(frozen=True)
+class Write(Action):
+    """No effect but the status."""
+
+    status: Status
+
+
+@dataclass(frozen=True)
+class Wait(Action):
+    """For a change, ``seconds`` at most (None: for ever, there is nothing left to do)."""
+
+    seconds: float | None
+    quiet: bool = False
+    """Leave phase and conditions as they are."""
+
+
+# Effects on the cluster.
+
+
+@dataclass(frozen=True)
+class StartRun(Action):
+    """Create the Job of the current run for what the ledger lacks."""
+
+    work: tuple[Work, ...]
+
+
+@dataclass(frozen=True)
+class Scale(Action):
+    """Give the running Job the parallelism that the spec asks for now."""
+
+    job: str
+    parallelism: int
+
+
+@dataclass(frozen=True)
+class DeleteJobs(Action):
+    jobs: tuple[str, ...]
+
+
+# Effects on the stores.
+
+
+@dataclass(frozen=True)
+class Inspect(Action):
+    """Look at source and destination, plan, write the claim."""
+
+
+@dataclass(frozen=True)
+class CreateUpload(Action):
+    """Make the multipart upload, or adopt the one that a predecessor made and could not record."""
+
+
+@dataclass(frozen=True)
+class ListParts(Action):
+    """See how far the running workers are; record what our own checksums prove."""
+
+
+@dataclass(frozen=True)
+class EndRun(Action):
+    """The run is over: recover what was not reported, and prepare the next one."""
+
+    progressed: bool
+
+
+@dataclass(frozen=True)
+class CrossCheck(Action):
+    """Compare the whole ledger with the store's list; write the intent or drop what disagrees."""
+
+
+@dataclass(frozen=True)
+class Settle(Action):
+    """Make the object visible, and judge by a HEAD against the intent whether it is ours."""
+
+
+@dataclass(frozen=True)
+class LoseUpload(Action):
+    """A worker says that the upload is gone: see for ourselves, then begin a new attempt."""
+
+
+@dataclass(frozen=True)
+class Abort(Action):
+    """Abort the upload until the store no longer knows it."""
+
+
+@dataclass(frozen=True)
+class GiveUpAbort(Action):
+    """The abort was tried for long enough: name the upload where people look, and let go."""
+
+
+def decide(facts: Facts, limits: Limits = Limits()) -> Action:  # noqa: B008 - frozen
+    """The next step."""
+    status = facts.status
+    if facts.resource.deleted_at:
+        return _delete(facts, limits)
+    if status.phase in (Phase.SUCCEEDED, Phase.FAILED):
+        return _rest(facts)
+    if status.completing:
+        return _settle(facts)
+    if status.failing:
+        return _fail(facts, status.failing, limits)
+    if facts.spec.suspend:
+        return _suspend(facts)
+    if deadline := _deadline(facts):
+        return deadline
+    if status.claim is None:
+        return _claim(facts)
+    if status.plan and status.plan.part_count == 0:
+        return CrossCheck(Phase.COMPLETING, Reason.COMPLETING, "writing an object of zero bytes")
+    if status.upload is None:
+        return CreateUpload(Phase.PREPARING, Reason.CLAIMED, "creating the multipart upload")
+    return _copy(facts, limits)
+
+
+def _claim(facts: Facts) -> Action:
+    phase, reason, message = Phase.PENDING, Reason.INSPECTING, "looking at source and destination"
+    if not facts.resource.finalizer:
+        return AddFinalizer(phase, reason, message)
+    return Inspect(phase, reason, message)
+
+
+def _copy(facts: Facts, limits: Limits) -> Action:
+    folded = fold(facts)
+    job, pods = facts.run_job(), facts.run_pods()
+    permanent = _permanent(facts, limits)
+    if permanent:
+        if permanent.reason == Reason.UPLOAD_LOST:
+            return LoseUpload(Phase.COPYING, Reason.UPLOAD_LOST, permanent.message)
+        return give_up(facts, permanent.reason, permanent.message)
+    work = tuple(ledger.missing(folded))
+    if not work:
+        if folded != facts.status:
+            return Write(Phase.COPYING, Reason.COPYING, _copying(facts), folded)
+        return _clear(
+            facts, Phase.COMPLETING, Reason.COMPLETING, "waiting for the workers to end"
+        ) or (
+            CrossCheck(Phase.COMPLETING, Reason.COMPLETING, "comparing the ledger with the store")
+        )
+    if job and job.finished and all(pod.finished for pod in pods):
+        progressed = any(pod.report and pod.report.parts for pod in pods)
+        return EndRun(Phase.COPYING, *_news(facts, job), progressed)
+    if job is None:
+        return _start(facts, folded, work)
+    if job.deleting:
+        return Wait(Phase.COPYING, Reason.COPYING, "the Job was deleted; waiting for its end", 2.0)
+    return _watch(facts, folded, job)
+
+
+def _start(facts: Facts, folded: Status, work: tuple[Work, ...]) -> Action:
+    """The next run, after its back-off. Jobs of other runs go first; their reports are in the ledger."""
+    if folded != facts.status:
+        return Write(Phase.COPYING, *_news(facts, None), folded)
+    others = tuple(job.name for job in facts.jobs if not job.deleting)
+    if others:
+        return DeleteJobs(Phase.COPYING, *_news(facts, None), others)
+    not_before = facts.status.retry and facts.status.retry.not_before
+    if not_before and facts.now < parse_time(not_before):
+        seconds = (parse_time(not_before) - facts.now).total_seconds()
+        return Wait(Phase.COPYING, *_news(facts, None), max(0.1, seconds))
+    return StartRun(Phase.COPYING, *_news(facts, None), work)
+
+
+def _watch(facts: Facts, folded: Status, job: Job) -> Action:
+    """A run is under way: record what came in, follow the spec, look how far it is."""
+    reason, message = _news(facts, job)
+    wanted = min(facts.spec.parallelism, job.completions)
+    if wanted != job.parallelism:
+        return Scale(Phase.COPYING, reason, message, job.name, wanted)
+    if folded != facts.status and _may_write(facts):
+        return Write(Phase.COPYING, reason, message, folded)
+    assert facts.status.plan is not None
+    pages = -(-facts.status.plan.part_count // 1000)
+    pause = timedelta(seconds=max(5.0 * pages, 60.0 if facts.status_bytes > _SMALL_STATUS else 0.0))
+    running = any(pod.running for pod in facts.pods)
+    if running and (facts.listed_at is None or facts.now - facts.listed_at >= pause):
+        return ListParts(Phase.COPYING, reason, message)
+    return Wait(Phase.COPYING, reason, message, 5.0 if running else 3.0)
+
+
+def _news(facts: Facts, job: Job | None) -> tuple[Reason, str]:
+    """What the resource should say of its copying: progress, what it waits for, or what went wrong last."""
+    pods = [pod for pod in facts.run_pods() if not pod.finished]
+    if any(pod.running for pod in pods):
+        return Reason.COPYING, _copying(facts)
+    waiting = next((pod.waiting for pod in pods if pod.waiting), None)
+    if waiting:
+        return waiting
+    failed = any(failure_of(pod) for pod in facts.run_pods())
+    between = job is None and facts.status.retry is not None and facts.status.retry.failures > 0
+    failure = _last_failure(facts) if not pods and (failed or between) else None
+    if failure:
+        return reason_of(failure.reason), failure.message
+    if job and not pods and facts.refused:
+        return facts.refused
+    return Reason.COPYING, _copying(facts)
+
+
+def _copying(facts: Facts) -> str:
+    plan = facts.status.plan
+    assert plan is not None
+    return (
+        f"copying {plan.part_count} parts of {format_bytes(plan.part_size)}"
+        f" in {plan.batch_count} batches"
+    )
+
+
+def fold(facts: Facts) -> Status:
+    """The status with everything that finished pods have told: their parts, and the latest failure."""
+    reports = [pod.report for pod in (*facts.pods, *facts.gone_pods)]
+    status = ledger.fold(facts.status, [report for report in reports if report])
+    failure = _last_failure(facts)
+    return replace(status, last_failure=failure) if failure else status
+
+
+def _last_failure(facts: Facts) -> LastFailure | None:
+    failures = [f for pod in facts.run_pods() if (f := failure_of(pod))]
+    latest = max(failures, key=lambda f: f.time or "", default=None)
+    known = facts.status.last_failure
+    if latest and known and (latest.time or "") <= (known.time or ""):
+        return known
+    return latest or known
+
+
+def _permanent(facts: Facts, limits: Limits) -> LastFailure | None:
+    """What a worker of this attempt has met that no repetition can mend."""
+    for pod in facts.run_pods():
+        report = pod.report
+        if report and report.error and ledger.belongs(facts.status, report):
+            failure = failure_of(pod)
+            if failure and failure.exit_code == 42:
+                return failure
+    retry, last = facts.status.retry, facts.status.last_failure
+    denied = last is not None and last.reason == Reason.ACCESS_DENIED
+    if denied and retry and retry.failures >= limits.denied_runs:
+        return last
+    return None
+
+
+def _may_write(facts: Facts) -> bool:
+    """Whether enough time has passed to write progress: 5 s, and longer for a large resource."""
+    if facts.written_at is None:
+        return True
+    pause = 60.0 if facts.status_bytes > _SMALL_STATUS else max(5.0, facts.status_bytes / 16384)
+    return facts.now - facts.written_at >= timedelta(seconds=pause)
+
+
+def _settle(facts: Facts) -> Action:
+    return Settle(Phase.COMPLETING, Reason.COMPLETING, "making the object visible and checking it")
+
+
+def _suspend(facts: Facts) -> Action:
+    message = "suspended; the upload and its parts are kept"
+    if facts.status.claim is None:
+        message = "suspended before it began"
+    folded = fold(facts) if facts.status.upload else facts.status
+    clear = _clear(facts, Phase.SUSPENDED, Reason.SUSPENDED, message)
+    if clear and not isinstance(clear, Wait):
+        return clear
+    if folded != facts.status:
+        return Write(Phase.SUSPENDED, Reason.SUSPENDED, message, folded)
+    if clear:
+        return clear
+    if facts.status.start_time:
+        idle = replace(facts.status, start_time=None, retry=None)
+        return Write(Phase.SUSPENDED, Reason.SUSPENDED, message, idle)
+    return Wait(Phase.SUSPENDED, Reason.SUSPENDED, message, None)
+
+
+def _deadline(facts: Facts) -> Action | None:
+    """``activeDeadlineSeconds`` counts from the claim, and anew from each resumption."""
+    status, limit = facts.status, facts.spec.active_deadline_seconds
+    if status.claim is None:
+        return None
+    if status.start_time is None:
+        started = replace(status, start_time=format_time(facts.now))
+        return Write(status.phase, Reason.CLAIMED, "resumed", started)
+    if limit is None or facts.now - parse_time(status.start_time) < timedelta(seconds=limit):
+        return None
+    last = f"; the last failure was {status.last_failure.message}" if status.last_failure else ""
+    return give_up(facts, Reason.DEADLINE_EXCEEDED, f"not done after {limit} seconds{last}")
+
+
+def give_up(facts: Facts, reason: str, message: str) -> Write:
+    """Record why the copy ends; the steps that follow leave nothing behind and then say ``Failed``."""
+    folded = fold(facts) if facts.status.upload else facts.status
+    failing = Failing(reason, message, format_time(facts.now))
+    return Write(Phase.ABORTING, reason_of(reason), message, replace(folded, failing=failing))
+
+
+def _fail(facts: Facts, failing: Failing, limits: Limits) -> Action:
+    """Stop the workers, abort, and only then say Failed: by then nothing is left behind."""
+    phase, reason, message = Phase.ABORTING, reason_of(failing.reason), failing.message
+    if stopping := _clear(facts, phase, reason, message, limits):
+        return stopping
+    if _may_have_upload(facts.status):
+        if facts.now - parse_time(failing.time) > timedelta(seconds=limits.abort_grace_seconds):
+            return GiveUpAbort(phase, reason, message)
+        return Abort(phase, reason, message)
+    ended = replace(facts.status, failing=None, completion_time=format_time(facts.now))
+    return Write(Phase.FAILED, reason, message, ended)
+
+
+def _delete(facts: Facts, limits: Limits) -> Action:
+    """As for a failure, but in the end the resource goes."""
+    phase, reason, message = Phase.ABORTING, Reason.ABORTING, "deleted; stopping the workers"
+    assert facts.resource.deleted_at is not None
+    if not facts.resource.finalizer:
+        return Wait(phase, reason, message, None, quiet=True)
+    if stopping := _clear(facts, phase, reason, message, limits):
+        return stopping
+    message = "deleted; aborting the multipart upload"
+    if _may_have_upload(facts.status):
+        waited = facts.now - facts.resource.deleted_at
+        if waited > timedelta(seconds=limits.abort_grace_seconds):
+            return GiveUpAbort(phase, reason, message)
+        return Abort(phase, reason, message)
+    return RemoveFinalizer(phase, reason, message)
+
+
+def _may_have_upload(status: Status) -> bool:
+    """From the claim until the end; a copy of zero bytes has none."""
+    if status.phase in (Phase.SUCCEEDED, Phase.FAILED) or status.claim is None:
+        return False
+    return status.plan is None or status.plan.part_count > 0
+
+
+def _rest(facts: Facts) -> Action:
+    """Terminal: clean up, and after its time to live delete the resource."""
+    status = facts.status
+    phase, reason, message = status.phase, Reason.COPIED, ""
+    standing = tuple(job.name for job in facts.jobs if not job.deleting)
+    if standing:
+        return DeleteJobs(phase, reason, message, standing)
+    if facts.resource.finalizer:
+        return RemoveFinalizer(phase, reason, message)
+    ttl = facts.spec.ttl_seconds_after_finished
+    if ttl is None or status.completion_time is None:
+        return Wait(phase, reason, message, None, quiet=True)
+    left = (parse_time(status.completion_time) - facts.now).total_seconds() + ttl
+    if left > 0:
+        return Wait(phase, reason, message, left, quiet=True)
+    return DeleteResource(phase, reason, message)
+
+
+def _clear(
+    facts: Facts, phase: Phase, reason: Reason, message: str, limits: Limits | None = None
+) -> Action | None:
+    """Delete the Jobs that could still start a pod and wait for every pod's end; None when that is so.
+
+    With ``limits``, a pod deleted longer ago than its grace is not waited for: its node may be cut
+    off. That is good enough for an abort, which is repeated until the upload is gone, and never for
+    a completion.
+    """
+    standing = tuple(job.name for job in facts.jobs if not (job.deleting or job.finished))
+    if standing:
+        return DeleteJobs(phase, reason, message, standing)
+
+    def holds(deleted_at: datetime | None) -> bool:
+        if limits is None or deleted_at is None:
+            return True
+        return facts.now - deleted_at < timedelta(seconds=limits.pod_grace_seconds)
+
+    if any(holds(pod.deleted_at) for pod in facts.pods if not pod.stopped):
+        return Wait(phase, reason, message, 2.0)
+    return None

@@ -1,0 +1,294 @@
+"""What one pass has observed of the cluster, as values that ``decide`` can reason about."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from multipartcopy.api import names
+from multipartcopy.api.codec import from_json
+from multipartcopy.api.reasons import Reason
+from multipartcopy.api.report import Report, decode_report
+from multipartcopy.api.spec import Spec
+from multipartcopy.api.status import LastFailure, Status
+from multipartcopy.jobs import Owner
+
+LOST = -1
+"""Exit code of a pod that ended without a container's state: evicted before it ran, or its node is gone."""
+
+
+@dataclass(frozen=True)
+class Terminated:
+    """The end of a worker's container. ``reason`` is the kubelet's, e.g. ``OOMKilled``."""
+
+    exit_code: int
+    reason: str
+    message: str
+    finished_at: str
+
+
+@dataclass(frozen=True)
+class Pod:
+    name: str
+    uid: str
+    attempt: int
+    run: int
+    running: bool = False
+    terminated: Terminated | None = None
+    waiting: tuple[Reason, str] | None = None
+    """Why it does not start, as soon as the cluster says so."""
+    deleted_at: datetime | None = None
+    disrupted: str | None = None
+    memory_limit: str | None = None
+
+    @property
+    def finished(self) -> bool:
+        return self.terminated is not None
+
+    @property
+    def stopped(self) -> bool:
+        """Its kubelet has seen the container end: it sends nothing any more.
+
+        A pod that others have declared finished (its node is lost) may still run.
+        """
+        return self.terminated is not None and self.terminated.exit_code != LOST
+
+    @property
+    def report(self) -> Report | None:
+        return decode_report(self.terminated.message) if self.terminated else None
+
+
+@dataclass(frozen=True)
+class Job:
+    name: str
+    uid: str
+    attempt: int
+    run: int
+    finished: bool = False
+    deleting: bool = False
+    parallelism: int = 1
+    completions: int = 1
+    created: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Resource:
+    """The MultipartCopy itself."""
+
+    owner: Owner
+    generation: int
+    resource_version: str
+    spec: Spec
+    status: Status
+    created: datetime
+    deleted_at: datetime | None = None
+    finalizer: bool = False
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that ``decide`` may look at. ``now`` is the operator's clock, UTC."""
+
+    now: datetime
+    resource: Resource
+    jobs: tuple[Job, ...] = ()
+    pods: tuple[Pod, ...] = ()
+    """From a fresh LIST: the fence relies on it."""
+    gone_pods: tuple[Pod, ...] = ()
+    """Finished pods that the watch has shown and the LIST no longer holds: good for their reports."""
+    refused: tuple[Reason, str] | None = None
+    """Why the API server lets the Job make no pods."""
+    listed_at: datetime | None = None
+    """When the upload's parts were last listed; None in a new process."""
+    written_at: datetime | None = None
+    """When the status was last written; None in a new process."""
+    status_bytes: int = 0
+
+    @property
+    def status(self) -> Status:
+        return self.resource.status
+
+    @property
+    def spec(self) -> Spec:
+        return self.resource.spec
+
+    def run_pods(self) -> list[Pod]:
+        """The pods of the current run, those already gone included."""
+        return [
+            pod
+            for pod in (*self.pods, *self.gone_pods)
+            if (pod.attempt, pod.run) == (self.status.attempt, self.status.run)
+        ]
+
+    def run_job(self) -> Job | None:
+        current = (self.status.attempt, self.status.run)
+        return next((job for job in self.jobs if (job.attempt, job.run) == current), None)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of patience. The operator's flags set some of them."""
+
+    attempts: int = 3
+    disagreements: int = 3
+    denied_runs: int = 5
+    denied_grace_seconds: float = 300
+    """How long a refusal by the store is taken for a Secret that is about to be mended."""
+    abort_grace_seconds: float = 1800
+    """How long an abort is tried before the upload is named and left."""
+    pod_grace_seconds: float = 60
+    """How long after its deletion a pod may hold up an abort: its node may be cut off for ever."""
+    retry_seconds: tuple[float, ...] = field(default=(2, 5, 10, 20, 40, 80, 160, 300))
+    """Before the next run, by the number of runs in a row that recorded nothing new."""
+
+
+def read_resource(body: Mapping[str, Any]) -> Resource:
+    meta = body["metadata"]
+    return Resource(
+        owner=Owner(meta["name"], meta["namespace"], meta["uid"]),
+        generation=meta["generation"],
+        resource_version=meta["resourceVersion"],
+        spec=from_json(Spec, body["spec"]),
+        status=from_json(Status, body.get("status", {})),
+        created=parse_time(meta["creationTimestamp"]),
+        deleted_at=optional_time(meta.get("deletionTimestamp")),
+        finalizer=names.FINALIZER in meta.get("finalizers", []),
+    )
+
+
+def read_job(body: Mapping[str, Any]) -> Job:
+    meta, spec, status = body["metadata"], body["spec"], body.get("status", {})
+    conditions = {c["type"] for c in status.get("conditions", []) if c["status"] == "True"}
+    return Job(
+        name=meta["name"],
+        uid=meta["uid"],
+        attempt=_label(meta, names.LABEL_ATTEMPT),
+        run=_label(meta, names.LABEL_RUN),
+        finished=bool(conditions & {"Complete", "Failed"}),
+        deleting="deletionTimestamp" in meta,
+        parallelism=spec.get("parallelism", 1),
+        completions=spec.get("completions", 1),
+        created=optional_time(meta.get("creationTimestamp")),
+    )
+
+
+def read_pod(body: Mapping[str, Any]) -> Pod:
+    meta, status = body["metadata"], body.get("status", {})
+    state: Mapping[str, Any] = next(
+        (c.get("state", {}) for c in status.get("containerStatuses", [])), {}
+    )
+    conditions = {c["type"]: c for c in status.get("conditions", [])}
+    disruption = conditions.get("DisruptionTarget", {})
+    limits = body["spec"]["containers"][0].get("resources", {}).get("limits", {})
+    return Pod(
+        name=meta["name"],
+        uid=meta["uid"],
+        attempt=_label(meta, names.LABEL_ATTEMPT),
+        run=_label(meta, names.LABEL_RUN),
+        running="running" in state,
+        terminated=_terminated(state, status),
+        waiting=_waiting(state, conditions),
+        deleted_at=optional_time(meta.get("deletionTimestamp")),
+        disrupted=disruption.get("message") if disruption.get("status") == "True" else None,
+        memory_limit=limits.get("memory"),
+    )
+
+
+def _terminated(state: Mapping[str, Any], status: Mapping[str, Any]) -> Terminated | None:
+    ended = state.get("terminated")
+    if ended:
+        return Terminated(
+            ended["exitCode"],
+            ended.get("reason", ""),
+            ended.get("message", ""),
+            ended.get("finishedAt") or "",
+        )
+    if status.get("phase") in ("Succeeded", "Failed"):
+        return Terminated(LOST, status.get("reason", "Lost"), status.get("message", ""), "")
+    return None
+
+
+_WAITING = {
+    "ErrImagePull": Reason.IMAGE_PULL_FAILED,
+    "ImagePullBackOff": Reason.IMAGE_PULL_FAILED,
+    "InvalidImageName": Reason.IMAGE_PULL_FAILED,
+    "ErrImageNeverPull": Reason.IMAGE_PULL_FAILED,
+    "ContainerCreating": None,
+    "PodInitializing": None,
+}
+
+
+def _waiting(
+    state: Mapping[str, Any], conditions: Mapping[str, Mapping[str, Any]]
+) -> tuple[Reason, str] | None:
+    waiting = state.get("waiting")
+    if waiting:
+        reason = _WAITING.get(waiting.get("reason", ""), Reason.POD_NOT_STARTING)
+        message = waiting.get("message") or waiting.get("reason", "")
+        return (reason, message) if reason else None
+    scheduled = conditions.get("PodScheduled", {})
+    if scheduled.get("status") == "False":
+        return Reason.UNSCHEDULABLE, scheduled.get("message") or scheduled.get("reason", "")
+    return None
+
+
+def refusal(events: Iterable[Mapping[str, Any]]) -> tuple[Reason, str] | None:
+    """From the Job's Warning Events: why its pods were refused, the newest word of it."""
+    refused = [event for event in events if event.get("reason") == "FailedCreate"]
+    if not refused:
+        return None
+    message = max(refused, key=_event_time).get("message", "")
+    reason = Reason.QUOTA_EXCEEDED if "exceeded quota" in message else Reason.POD_REFUSED
+    return reason, message
+
+
+def _event_time(event: Mapping[str, Any]) -> str:
+    series = event.get("series") or {}
+    return str(
+        series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime") or ""
+    )
+
+
+def failure_of(pod: Pod) -> LastFailure | None:
+    """What a failed pod says of its end; None for one that has not failed."""
+    end, report = pod.terminated, pod.report
+    if end is None or (end.exit_code == 0 and report):
+        return None
+    if end.exit_code == 0:
+        message = f"worker pod {pod.name} ended well but left no readable report"
+        return LastFailure(Reason.REPORT_LOST, message, exit_code=0, time=end.finished_at)
+    batch = report.batch if report else None
+    if end.reason == "OOMKilled":
+        limit = pod.memory_limit or "its limit"
+        message = (
+            f"a worker pod was killed at its memory limit of {limit};"
+            " raise spec.worker.resources.limits.memory or lower spec.worker.streams"
+        )
+        return LastFailure(Reason.OOM_KILLED, message, batch, None, end.exit_code, end.finished_at)
+    if report and report.error:
+        error = report.error
+        return LastFailure(
+            error.code, error.message, batch, error.part, end.exit_code, end.finished_at
+        )
+    reason = Reason.WORKER_TERMINATED if pod.disrupted or pod.deleted_at else Reason.WORKER_FAILED
+    words = pod.disrupted or (end.message if report is None else "") or end.reason
+    message = f"worker pod {pod.name} ended with status {end.exit_code}: {words}"[:400]
+    return LastFailure(reason, message, batch, None, end.exit_code, end.finished_at)
+
+
+def _label(meta: Mapping[str, Any], label: str) -> int:
+    """A number of ours; -1 where somebody has edited it away."""
+    text = meta.get("labels", {}).get(label, "")
+    return int(text) if text.isdecimal() else -1
+
+
+def parse_time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def optional_time(text: str | None) -> datetime | None:
+    return parse_time(text) if text else None
+
+
+def format_time(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

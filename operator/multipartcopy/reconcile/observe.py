@@ -1,0 +1,55 @@
+"""One look at the cluster: everything that the decision needs, fresh from the API server."""
+
+from datetime import UTC, datetime
+
+from multipartcopy.api.reasons import Reason
+from multipartcopy.kube import Kube
+from multipartcopy.reconcile.act import Memory
+from multipartcopy.reconcile.facts import (
+    Facts,
+    Job,
+    Pod,
+    read_job,
+    read_pod,
+    read_resource,
+    refusal,
+)
+from multipartcopy.reconcile.writer import stored_size
+
+
+def observe(kube: Kube, namespace: str, name: str, memory: Memory) -> Facts:
+    """Raises NotFoundError where the resource is gone, KubeError."""
+    body = kube.get_copy(namespace, name)
+    resource = read_resource(body)
+    uid = resource.owner.uid
+    # Jobs first: a pod made between the two lists is then seen, and a Job's end implies its pods' end.
+    jobs = tuple(read_job(job) for job in kube.list_jobs(namespace, uid))
+    pods = tuple(read_pod(pod) for pod in kube.list_pods(namespace, uid))
+    there = {pod.uid for pod in pods}
+    memory.gone_pods = {
+        key: pod
+        for key, pod in memory.gone_pods.items()
+        if key not in there and pod.attempt == resource.status.attempt
+    }
+    return Facts(
+        now=datetime.now(UTC),
+        resource=resource,
+        jobs=jobs,
+        pods=pods,
+        gone_pods=tuple(memory.gone_pods.values()),
+        refused=_refused(kube, namespace, jobs, pods),
+        listed_at=memory.listed_at,
+        written_at=memory.written_at,
+        status_bytes=stored_size(body),
+    )
+
+
+def _refused(
+    kube: Kube, namespace: str, jobs: tuple[Job, ...], pods: tuple[Pod, ...]
+) -> tuple[Reason, str] | None:
+    """The Job's Events are asked for only where it has no pod that could say more."""
+    for job in jobs:
+        live = any(pod.run == job.run and not pod.finished for pod in pods)
+        if not (job.finished or job.deleting or live):
+            return refusal(kube.list_warnings(namespace, job.uid))
+    return None

@@ -1,0 +1,370 @@
+"""Pure: from what an effect found out to the status that records it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from multipartcopy.api.names import SOURCE_STAMP
+from multipartcopy.api.quantity import format_bytes
+from multipartcopy.api.reasons import Reason
+from multipartcopy.api.spec import Overwrite, S3Location
+from multipartcopy.api.status import (
+    Claim,
+    Destination,
+    Intent,
+    Phase,
+    Pin,
+    Progress,
+    Retry,
+    Status,
+    Upload,
+)
+from multipartcopy.plan import AUTO, PlanError, make_plan
+from multipartcopy.reconcile import ledger
+from multipartcopy.reconcile.decide import Action, Wait, Write, give_up
+from multipartcopy.reconcile.facts import Facts, Limits, format_time, parse_time
+from multipartcopy.reconcile.ledger import ListedPart
+from multipartcopy.s3.address import endpoint_url
+from multipartcopy.s3.control import ListedUpload, ObjectInfo, StoredPart
+from multipartcopy.s3.errors import Kind, S3Error
+
+_EMPTY_MD5 = "d41d8cd98f00b204e9800998ecf8427e"
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Of both ends, before the claim. ``layout`` is the source's own part size in bytes."""
+
+    source: ObjectInfo
+    layout: int | None
+    destination: ObjectInfo | None
+    uploads: tuple[str, ...]
+    time: datetime
+
+
+def stamp(pin: Pin) -> str:
+    """What the destination's metadata says it is a copy of."""
+    return f"{pin.etag} {pin.size}"
+
+
+def place(location: S3Location) -> tuple[str, str, str]:
+    """Two locations with equal places are one object."""
+    return endpoint_url(location).rstrip("/"), location.bucket, location.key
+
+
+def claim(facts: Facts, seen: Inspection) -> Write:
+    """Pin, plan and claim, or the reason why there is nothing to copy."""
+    spec, source = facts.spec, seen.source
+    pin = Pin(source.etag, source.size, source.version_id, source.last_modified)
+    if not pin.etag or pin.etag.startswith("W/"):
+        return give_up(facts, Reason.REQUEST_REFUSED, "the source has no strong ETag to pin it by")
+    before = facts.status.source
+    if before and (before.etag, before.size) != (pin.etag, pin.size):
+        return give_up(facts, Reason.SOURCE_CHANGED, "the source is not the object that was pinned")
+    if seen.destination and spec.overwrite is Overwrite.NEVER:
+        return give_up(
+            facts,
+            Reason.DESTINATION_EXISTS,
+            f"{spec.destination.s3} exists and spec.overwrite is Never",
+        )
+    if seen.destination and spec.overwrite is Overwrite.IF_DIFFERENT:
+        evidence = equality(source, seen.destination, stamp(pin))
+        if evidence:
+            equal = replace(facts.status, source=pin, destination=_found(seen.destination))
+            message = f"the destination is equal already, by {evidence}"
+            return _succeed(facts, equal, Reason.ALREADY_EQUAL, message)
+    try:
+        plan = facts.status.plan or make_plan(
+            pin.size,
+            part_size=spec.part_size,
+            source_layout=seen.layout if spec.part_size == AUTO else None,
+            parallelism=spec.parallelism,
+            streams=spec.worker.streams,
+        )
+    except PlanError as error:
+        return give_up(facts, error.reason, str(error))
+    status = replace(
+        facts.status,
+        source=pin,
+        plan=plan,
+        attempt=facts.status.attempt + 1,
+        claim=Claim(
+            time=format_time(seen.time),
+            uploads=seen.uploads,
+            destination_etag=seen.destination.etag if seen.destination else None,
+        ),
+        start_time=facts.status.start_time or format_time(facts.now),
+    )
+    message = f"pinned {format_bytes(pin.size)} with ETag {pin.etag}"
+    return Write(Phase.PREPARING, Reason.CLAIMED, message, measure(status, facts.now))
+
+
+def equality(source: ObjectInfo, destination: ObjectInfo, source_stamp: str) -> str | None:
+    """By what the destination is known to hold the source's bytes already; None for unknown.
+
+    Never by size and time. An ETag counts only where it is made of MD5s, so not where a key of KMS
+    or the customer encrypts (https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html).
+    """
+    if source.size != destination.size:
+        return None
+    if source.crc64nvme and source.crc64nvme == destination.crc64nvme:
+        return "CRC64NVME of the full object"
+    plain = not (source.encrypted_by_key or destination.encrypted_by_key)
+    if plain and source.etag == destination.etag and ledger.is_md5_etag(source.etag):
+        return "ETag"
+    if destination.metadata.get(SOURCE_STAMP) == source_stamp:
+        return f"its metadata, {SOURCE_STAMP}"
+    return None
+
+
+def our_uploads(claimed: Claim, listed: Iterable[ListedUpload]) -> list[str]:
+    """Upload IDs that only a predecessor of ours can have made: new since the claim on exactly our key."""
+    since = parse_time(claimed.time)
+    known = set(claimed.uploads)
+    return [u.id for u in listed if u.id not in known and u.initiated >= since]
+
+
+def uploading(facts: Facts, upload: Upload) -> Write:
+    status = replace(facts.status, upload=upload, run=1)
+    assert status.plan is not None
+    message = f"created the multipart upload for {status.plan.part_count} parts"
+    return Write(Phase.COPYING, Reason.UPLOAD_CREATED, message, status)
+
+
+def new_attempt(facts: Facts, limits: Limits) -> Write:
+    """The upload is gone and was not completed by us: begin again from a new claim, a few times."""
+    if facts.status.attempt >= limits.attempts:
+        message = f"the multipart upload vanished {facts.status.attempt} times; is a lifecycle rule aborting it?"
+        return give_up(facts, Reason.UPLOAD_LOST, message)
+    status = replace(
+        facts.status,
+        claim=None,
+        upload=None,
+        batches={},
+        run=0,
+        retry=None,
+        completing=None,
+        disagreements=0,
+        progress=None,
+    )
+    message = f"the multipart upload of attempt {facts.status.attempt} is gone; beginning a new one"
+    return Write(Phase.PENDING, Reason.UPLOAD_LOST, message, status)
+
+
+def listed(facts: Facts, action: Action, parts: list[StoredPart]) -> Write:
+    """Progress between the reports, and what the store's checksums prove."""
+    listing = _listing(parts)
+    status = ledger.recover(facts.status, listing)
+    received = ledger.received_bytes(status, listing)
+    return Write(action.phase, action.reason, action.message, measure(status, facts.now, received))
+
+
+def end_run(
+    facts: Facts,
+    action: Action,
+    progressed: bool,
+    folded: Status,
+    parts: list[StoredPart],
+    limits: Limits,
+) -> Write:
+    """The next run, later the more runs in a row have recorded nothing new."""
+    status = ledger.recover(folded, _listing(parts))
+    if not ledger.missing(status):
+        return Write(
+            action.phase, Reason.COPYING, "every part is recorded", measure(status, facts.now)
+        )
+    before = facts.status.retry.failures if facts.status.retry else 0
+    failures = 0 if progressed or len(status.batches) > len(facts.status.batches) else before + 1
+    delay = limits.retry_seconds[min(failures, len(limits.retry_seconds)) - 1] if failures else 0
+    retry = Retry(failures, format_time(facts.now + timedelta(seconds=delay)) if delay else None)
+    status = replace(status, run=status.run + 1, retry=retry)
+    return Write(action.phase, action.reason, action.message, measure(status, facts.now))
+
+
+def intend(facts: Facts, parts: list[StoredPart], limits: Limits) -> Write:
+    """The intent, if the store lists every part as the ledger has it; else those parts are sent again."""
+    status = facts.status
+    assert status.source is not None
+    assert status.claim is not None
+    wrong = ledger.disagreements(status, _listing(parts))
+    if wrong:
+        return disagreement(facts, wrong, limits)
+    recorded = ledger.parts_of(status.batches)
+    etag = ledger.composite_etag(recorded) if recorded else _EMPTY_MD5
+    seen = status.claim.destination_etag
+    conditional = facts.spec.overwrite is not Overwrite.ALWAYS
+    intent = Intent(
+        size=status.source.size,
+        etag=etag or "",
+        crc64nvme=ledger.object_crc(status),
+        if_match=seen if conditional else None,
+        if_none_match=conditional and seen is None,
+    )
+    message = f"completing {len(recorded)} parts"
+    return Write(Phase.COMPLETING, Reason.COMPLETING, message, replace(status, completing=intent))
+
+
+def disagreement(facts: Facts, numbers: list[int], limits: Limits) -> Write:
+    """Forget the parts that the store does not have as recorded; they are sent again, a bounded number of times."""
+    count = facts.status.disagreements + 1
+    some = ", ".join(map(str, numbers[:5])) + ("…" if len(numbers) > 5 else "")
+    if count > limits.disagreements:
+        message = f"the store lists part {some} otherwise than it answered when they were sent, {count} times"
+        return give_up(replace_status(facts, completing=None), Reason.PARTS_DISAGREE, message)
+    status = replace(
+        ledger.without(facts.status, numbers),
+        completing=None,
+        disagreements=count,
+        run=facts.status.run + 1,
+        progress=None,
+    )
+    message = f"the store does not have part {some} as recorded; sending them again"
+    return Write(Phase.COPYING, Reason.PARTS_DISAGREE, message, measure(status, facts.now))
+
+
+def replace_status(facts: Facts, **changes: object) -> Facts:
+    status = replace(facts.status, **changes)  # type: ignore[arg-type]
+    return replace(facts, resource=replace(facts.resource, status=status))
+
+
+def judge(facts: Facts, head: ObjectInfo | None) -> Write | None:
+    """Whether the object under our key is the one intended, by evidence; None where it is not.
+
+    The evidence: its checksum of the full object; the ETag foretold from the parts; or, on a store
+    whose ETags cannot be foretold, our stamp on an object that was not there at the claim.
+    """
+    intent, pin, claimed = facts.status.completing, facts.status.source, facts.status.claim
+    assert intent is not None
+    assert pin is not None
+    assert claimed is not None
+    if head is None or head.size != intent.size:
+        return None
+    by_checksum = head.crc64nvme is not None and head.crc64nvme == intent.crc64nvme
+    by_etag = bool(intent.etag) and head.etag == intent.etag
+    stamped = head.metadata.get(SOURCE_STAMP) == stamp(pin)
+    by_stamp = stamped and head.etag != claimed.destination_etag
+    where = facts.spec.destination.s3
+    if not (by_checksum or by_etag or by_stamp):
+        return None
+    if head.crc64nvme is not None and not by_checksum:
+        message = f"{where} has CRC64NVME {head.crc64nvme}, what was sent has {intent.crc64nvme}"
+        return give_up(replace_status(facts, completing=None), Reason.CHECKSUM_MISMATCH, message)
+    by = "CRC64NVME" if by_checksum else "ETag" if by_etag else "its metadata"
+    status = replace(facts.status, destination=_found(head), completing=None)
+    message = f"copied {format_bytes(pin.size)} to {where}; it stores what was sent, by {by}"
+    return _succeed(facts, status, Reason.COPIED, message)
+
+
+def changed_under_us(facts: Facts, head: ObjectInfo | None) -> Write | None:
+    """Somebody else has written (or removed) the destination since the claim."""
+    assert facts.status.claim is not None
+    seen, now = facts.status.claim.destination_etag, head.etag if head else None
+    if seen == now:
+        return None
+    never = facts.spec.overwrite is Overwrite.NEVER
+    what = "was removed" if head is None else "was written by somebody else"
+    message = f"{facts.spec.destination.s3} {what} during the copy; it was left as it is"
+    reason = Reason.DESTINATION_EXISTS if never else Reason.DESTINATION_CHANGED
+    return give_up(replace_status(facts, completing=None), reason, message)
+
+
+def unsettled(facts: Facts, error: S3Error, limits: Limits) -> Write | Wait:
+    """A Complete was refused and the destination is as it was at the claim."""
+    match error.kind:
+        case Kind.RETRY:
+            return Wait(Phase.COMPLETING, error.reason, str(error), 5.0)
+        case Kind.NO_UPLOAD:
+            return new_attempt(facts, limits)
+        case Kind.INVALID_PART:
+            # Which part, the store does not say; the cross-check that follows does.
+            count = facts.status.disagreements + 1
+            if count > limits.disagreements:
+                return give_up(
+                    replace_status(facts, completing=None), Reason.PARTS_DISAGREE, str(error)
+                )
+            status = replace(facts.status, completing=None, disagreements=count)
+            return Write(Phase.COMPLETING, Reason.PARTS_DISAGREE, str(error), status)
+        case Kind.DENIED:
+            return Wait(Phase.COMPLETING, Reason.ACCESS_DENIED, str(error), 10.0)
+        case _:
+            return give_up(replace_status(facts, completing=None), error.reason, str(error))
+
+
+def aborted(facts: Facts, action: Action) -> Write:
+    """Nothing of the attempt is left at the store."""
+    status = replace(facts.status, claim=None, upload=None, batches={}, progress=None)
+    return Write(action.phase, action.reason, action.message, status)
+
+
+def left_behind(facts: Facts, action: Action) -> tuple[Write, str]:
+    """The abort is given up: the status keeps the upload ID, and the sentence names it for people."""
+    location = facts.spec.destination.s3
+    upload = facts.status.upload.id if facts.status.upload else "unknown"
+    sentence = (
+        f"multipart upload {upload} of {location} at {endpoint_url(location)} was left behind"
+    )
+    failing = facts.status.failing
+    if failing:
+        failing = replace(failing, message=f"{failing.message}; {sentence}"[:1000])
+    status = replace(facts.status, claim=None, failing=failing)
+    return Write(action.phase, action.reason, action.message, status), sentence
+
+
+def refused(
+    facts: Facts, action: Action, error: S3Error, limits: Limits, denied_since: datetime | None
+) -> Write | Wait:
+    """What an error of a store means for the copy: a wait, a new attempt, or the end."""
+    if action.phase is Phase.ABORTING:
+        return Wait(action.phase, action.reason, f"{action.message}; {error}", 10.0)
+    if error.kind is Kind.RETRY:
+        return Wait(action.phase, error.reason, str(error), 5.0)
+    if error.kind is Kind.DENIED:
+        patience = timedelta(seconds=limits.denied_grace_seconds)
+        if denied_since is None or facts.now - denied_since < patience:
+            return Wait(action.phase, error.reason, str(error), 10.0)
+    if error.kind is Kind.NO_UPLOAD:
+        return new_attempt(facts, limits)
+    return give_up(facts, error.reason, str(error))
+
+
+def measure(status: Status, now: datetime, received: int | None = None) -> Status:
+    """The status with its progress. ``received`` bytes are shown, though only the ledger counts as done."""
+    if status.plan is None or status.source is None:
+        return status
+    size, plan = status.source.size, status.plan
+    recorded = ledger.parts_of(status.batches)
+    before = status.progress.bytes_done if status.progress else 0
+    done = max(sum(batch.bytes for batch in status.batches.values()), received or 0, before)
+    seconds = (now - parse_time(status.start_time)).total_seconds() if status.start_time else 0.0
+    progress = Progress(
+        parts_done=len(recorded),
+        parts_total=plan.part_count,
+        bytes_done=done,
+        bytes_total=size,
+        percent=done * 100 // size if size else 0,
+        parts=f"{len(recorded)}/{plan.part_count}",
+        size=format_bytes(size),
+        bytes_per_second=int(done / seconds) if seconds > 1 else 0,
+    )
+    return replace(status, progress=progress)
+
+
+def _succeed(facts: Facts, status: Status, reason: Reason, message: str) -> Write:
+    status = replace(status, completion_time=format_time(facts.now), retry=None)
+    status = measure(status, facts.now)
+    if status.progress:
+        status = replace(status, progress=replace(status.progress, percent=100))
+    return Write(Phase.SUCCEEDED, reason, message, status)
+
+
+def _found(head: ObjectInfo) -> Destination:
+    return Destination(head.etag, head.size, head.version_id, head.crc64nvme)
+
+
+def _listing(parts: Iterable[StoredPart]) -> list[ListedPart]:
+    return [
+        ListedPart(
+            p.number, p.etag, p.size, ledger.decode_crc(p.crc64nvme) if p.crc64nvme else None
+        )
+        for p in parts
+    ]

@@ -1,0 +1,380 @@
+"""The control calls on one object of one store: everything but moving bytes.
+
+Every method raises S3Error. https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
+"""
+
+import functools
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+import botocore.session
+from botocore import UNSIGNED
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from multipartcopy.api.names import SOURCE_STAMP
+from multipartcopy.api.spec import S3Location
+from multipartcopy.s3.address import endpoint_url, is_virtual
+from multipartcopy.s3.errors import Kind, S3Error, translate
+
+CRC64NVME = "CRC64NVME"
+_MAX_METADATA = 2048
+"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html"""
+_CONTENT_HEADERS = (
+    "CacheControl",
+    "ContentDisposition",
+    "ContentEncoding",
+    "ContentLanguage",
+    "ContentType",
+)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    access_key: str
+    secret_key: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to reach a location: who we are there (None: anonymous) and whose CA we trust (PEM; None: the system's)."""
+
+    credentials: Credentials | None = None
+    ca: str | None = None
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """Of a HEAD. ``etag`` without quotes; ``crc64nvme`` base64, only where it covers the full object.
+
+    ``headers`` and ``metadata`` are what a copy keeps, in boto's names.
+    """
+
+    size: int
+    etag: str
+    date: datetime
+    last_modified: str | None = None
+    version_id: str | None = None
+    crc64nvme: str | None = None
+    encrypted_by_key: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Precondition:
+    if_match: str | None = None
+    if_none_match: bool = False
+
+    def arguments(self) -> dict[str, str]:
+        if self.if_none_match:
+            return {"IfNoneMatch": "*"}
+        return {"IfMatch": f'"{self.if_match}"'} if self.if_match else {}
+
+
+@dataclass(frozen=True)
+class ListedUpload:
+    id: str
+    initiated: datetime
+
+
+@dataclass(frozen=True)
+class StoredPart:
+    """``crc64nvme`` is base64, None where the store keeps none."""
+
+    number: int
+    etag: str
+    size: int
+    crc64nvme: str | None = None
+
+
+@dataclass(frozen=True)
+class CompletedPart:
+    number: int
+    etag: str
+    crc64nvme: str | None = None
+
+
+class Store:
+    """One location. Cheap calls repeat themselves on a passing error; Create, Complete and Put never do."""
+
+    def __init__(self, side: str, location: S3Location, access: Access) -> None:
+        self.side = side
+        self._location = location
+        self._calm = _client(location, access, attempts=3, read_timeout=60)
+        self._once = _client(location, access, attempts=1, read_timeout=900)
+        self._object = {"Bucket": location.bucket, "Key": location.key}
+
+    def head(self, *, if_match: str | None = None) -> ObjectInfo:
+        """HeadObject with its stored checksum."""
+        conditions = {"IfMatch": f'"{if_match}"'} if if_match else {}
+        answer = self._do(
+            "HeadObject",
+            self._calm.head_object,
+            **self._version,
+            **conditions,
+            ChecksumMode="ENABLED",
+        )
+        full = answer.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
+        modified = answer.get("LastModified")
+        return ObjectInfo(
+            size=answer["ContentLength"],
+            etag=answer.get("ETag", "").strip('"'),
+            date=_date(answer),
+            last_modified=modified.strftime("%Y-%m-%dT%H:%M:%SZ") if modified else None,
+            version_id=answer.get("VersionId"),
+            crc64nvme=answer.get("ChecksumCRC64NVME") if full else None,
+            encrypted_by_key="aws:kms" in answer.get("ServerSideEncryption", "")
+            or "SSECustomerAlgorithm" in answer,
+            headers={name: answer[name] for name in _CONTENT_HEADERS if answer.get(name)},
+            metadata=answer.get("Metadata", {}),
+        )
+
+    def head_or_none(self) -> ObjectInfo | None:
+        """None where the object is not there."""
+        try:
+            return self.head()
+        except S3Error as error:
+            if error.kind is Kind.NO_OBJECT:
+                return None
+            raise
+
+    def part_layout(self, info: ObjectInfo) -> int | None:
+        """The part size of an object uploaded in several equal parts, else None: HeadObject of part 1."""
+        try:
+            answer = self._do(
+                "HeadObject",
+                self._calm.head_object,
+                **self._version,
+                IfMatch=f'"{info.etag}"',
+                PartNumber=1,
+            )
+        except S3Error:
+            return None
+        count, size = answer.get("PartsCount") or 0, answer["ContentLength"]
+        return size if count > 1 and -(-info.size // size) == count else None
+
+    def list_uploads(self) -> tuple[list[ListedUpload], datetime]:
+        """The multipart uploads in progress for exactly this key, and the store's own time.
+
+        The exact key is the prefix: MinIO lists nothing for the prefix of a directory.
+        """
+        uploads: list[ListedUpload] = []
+        markers: dict[str, str] = {}
+        for _ in range(1000):
+            answer = self._do(
+                "ListMultipartUploads",
+                self._list_uploads,
+                **markers,
+            )
+            uploads += [
+                ListedUpload(entry["UploadId"], entry["Initiated"])
+                for entry in answer.get("Uploads", [])
+                if entry["Key"] == self._location.key
+            ]
+            if not answer.get("IsTruncated"):
+                break
+            markers = {
+                "KeyMarker": answer["NextKeyMarker"],
+                "UploadIdMarker": answer["NextUploadIdMarker"],
+            }
+        return uploads, _date(answer)
+
+    def create_upload(self, like: ObjectInfo, stamp: str) -> tuple[str, bool]:
+        """CreateMultipartUpload: the upload ID, and whether the store took CRC64NVME of the full object.
+
+        A store that refuses the checksum is asked again without it; one that ignores it does not echo it.
+        """
+        arguments = self._attributes(like, stamp)
+        checksum = {"ChecksumAlgorithm": CRC64NVME, "ChecksumType": "FULL_OBJECT"}
+        create = functools.partial(
+            self._do, "CreateMultipartUpload", self._once.create_multipart_upload, **arguments
+        )
+        try:
+            answer = create(**checksum)
+        except S3Error as error:
+            if error.kind not in (Kind.PERMANENT, Kind.UNSUPPORTED):
+                raise
+            answer = create()
+        return answer["UploadId"], answer.get("ChecksumAlgorithm") == CRC64NVME
+
+    def list_parts(self, upload_id: str) -> tuple[list[StoredPart], bool]:
+        """ListParts, all pages: the parts, and whether the store says that the upload has CRC64NVME."""
+        parts: list[StoredPart] = []
+        marker = 0
+        for _ in range(100):
+            answer = self._do(
+                "ListParts", self._calm.list_parts, UploadId=upload_id, PartNumberMarker=marker
+            )
+            parts += [
+                StoredPart(
+                    entry["PartNumber"],
+                    entry["ETag"].strip('"'),
+                    entry["Size"],
+                    entry.get("ChecksumCRC64NVME"),
+                )
+                for entry in answer.get("Parts", [])
+            ]
+            if not answer.get("IsTruncated"):
+                break
+            marker = int(answer["NextPartNumberMarker"])
+        return parts, answer.get("ChecksumAlgorithm") == CRC64NVME
+
+    def upload_exists(self, upload_id: str) -> bool:
+        """By ListParts. A store may call a missing upload a missing key."""
+        try:
+            self._do("ListParts", self._calm.list_parts, UploadId=upload_id, MaxParts=1)
+        except S3Error as error:
+            if error.kind in (Kind.NO_UPLOAD, Kind.NO_OBJECT, Kind.NO_BUCKET):
+                return False
+            raise
+        return True
+
+    def complete(
+        self,
+        upload_id: str,
+        parts: list[CompletedPart],
+        *,
+        size: int,
+        crc64nvme: str | None,
+        precondition: Precondition,
+    ) -> str:
+        """CompleteMultipartUpload: the ETag that the store answers, without quotes, possibly empty.
+
+        botocore reads the body of a 200 and raises where it holds an error.
+        """
+        named = [
+            {"PartNumber": part.number, "ETag": f'"{part.etag}"'}
+            | ({"ChecksumCRC64NVME": part.crc64nvme} if part.crc64nvme else {})
+            for part in parts
+        ]
+        checksum: dict[str, Any] = {}
+        if crc64nvme:
+            checksum = {
+                "ChecksumCRC64NVME": crc64nvme,
+                "ChecksumType": "FULL_OBJECT",
+                "MpuObjectSize": size,
+            }
+        answer = self._do(
+            "CompleteMultipartUpload",
+            self._once.complete_multipart_upload,
+            UploadId=upload_id,
+            MultipartUpload={"Parts": named},
+            **checksum,
+            **precondition.arguments(),
+        )
+        return str(answer.get("ETag", "")).strip('"')
+
+    def put_empty(self, like: ObjectInfo, stamp: str, precondition: Precondition) -> str:
+        """PutObject of zero bytes: the ETag without quotes."""
+        answer = self._do(
+            "PutObject",
+            self._once.put_object,
+            Body=b"",
+            **self._attributes(like, stamp),
+            **precondition.arguments(),
+        )
+        return str(answer.get("ETag", "")).strip('"')
+
+    def abort(self, upload_id: str) -> None:
+        """AbortMultipartUpload; an upload that is not there is as good."""
+        try:
+            self._do("AbortMultipartUpload", self._calm.abort_multipart_upload, UploadId=upload_id)
+        except S3Error as error:
+            if error.kind not in (Kind.NO_UPLOAD, Kind.NO_OBJECT, Kind.NO_BUCKET):
+                raise
+
+    def _list_uploads(self, *, Bucket: str, Key: str, **markers: str) -> Any:  # noqa: N803 - S3's names
+        return self._calm.list_multipart_uploads(Bucket=Bucket, Prefix=Key, **markers)
+
+    @property
+    def _version(self) -> dict[str, str]:
+        return {"VersionId": self._location.version_id} if self._location.version_id else {}
+
+    @staticmethod
+    def _attributes(like: ObjectInfo, stamp: str) -> dict[str, Any]:
+        metadata = {k: v for k, v in like.metadata.items() if k != SOURCE_STAMP}
+        used = sum(len(k.encode()) + len(v.encode()) for k, v in metadata.items())
+        if used + len(SOURCE_STAMP) + len(stamp) <= _MAX_METADATA:
+            metadata[SOURCE_STAMP] = stamp
+        return {**like.headers, "Metadata": metadata}
+
+    def _do(
+        self,
+        operation: str,
+        call: Callable[..., Any],
+        **arguments: Any,
+    ) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = call(**{**self._object, **arguments})
+        except (ClientError, BotoCoreError, OSError, ValueError) as error:
+            raise translate(error, self.side, operation) from error
+        return answer
+
+
+_lock = threading.Lock()
+"""Making clients is not thread-safe (https://boto3.amazonaws.com/v1/documentation/api/latest/guide/clients.html)."""
+
+
+@functools.lru_cache(maxsize=1)
+def _session() -> boto3.Session:
+    """One, for its cache of service models. Without credentials of its own: never the operator's node's."""
+    return boto3.Session(botocore_session=botocore.session.get_session())
+
+
+@functools.lru_cache(maxsize=64)
+def _cached_client(location: S3Location, access: Access, attempts: int, read_timeout: int) -> Any:
+    config = Config(
+        signature_version=UNSIGNED if access.credentials is None else "s3v4",
+        connect_timeout=10,
+        read_timeout=read_timeout,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        # What is newer than the S3 of 2010 is asked for by name: other stores refuse it unasked.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        s3={"addressing_style": "virtual" if is_virtual(location) else "path"},
+        user_agent_extra="multipartcopy",
+    )
+    keys = access.credentials
+    return _session().client(
+        "s3",
+        endpoint_url=endpoint_url(location),
+        region_name=location.region,
+        aws_access_key_id=keys.access_key if keys else None,
+        aws_secret_access_key=keys.secret_key if keys else None,
+        aws_session_token=keys.token if keys else None,
+        verify=_ca_file(access.ca) if access.ca else None,
+        config=config,
+    )
+
+
+def _client(location: S3Location, access: Access, *, attempts: int, read_timeout: int) -> Any:
+    with _lock:
+        return _cached_client(location, access, attempts, read_timeout)
+
+
+@functools.lru_cache(maxsize=64)
+def _ca_file(pem: str) -> str:
+    """botocore takes a CA only as a file."""
+    with tempfile.NamedTemporaryFile("w", suffix=".crt", delete=False) as file:
+        file.write(pem)
+    return str(Path(file.name))
+
+
+def _date(answer: Mapping[str, Any]) -> datetime:
+    """The store's own time, from its Date header (RFC 9110, 6.6.1)."""
+    headers = answer["ResponseMetadata"]["HTTPHeaders"]
+    text = headers.get("date")
+    if text is None:
+        raise S3Error(
+            "store", "Date", Kind.PERMANENT, "NoDate", "the store's answers carry no Date header"
+        )
+    return parsedate_to_datetime(text)

@@ -1,0 +1,121 @@
+"""The one place that maps what a store answered to a reason and to whether it can pass."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from multipartcopy.api.reasons import Reason
+
+
+class Kind(Enum):
+    """What the caller can do about it."""
+
+    RETRY = "the same request may succeed later"
+    PERMANENT = "no repetition will help"
+    DENIED = "permanent, unless the credentials change"
+    NO_UPLOAD = "the upload is not there: completed, aborted or never made"
+    NO_OBJECT = "there is no such object"
+    NO_BUCKET = "there is no such bucket"
+    PRECONDITION = "the object is not as the request demanded"
+    INVALID_PART = "the store does not have a part as it was named"
+    UNSUPPORTED = "the store does not know this feature"
+
+
+@dataclass
+class S3Error(Exception):
+    """``side`` is ``source`` or ``destination``; ``code`` is S3's own, or the name of a network error."""
+
+    side: str
+    operation: str
+    kind: Kind
+    code: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.side}: {self.operation}: {self.code}: {self.message}"
+
+    @property
+    def reason(self) -> Reason:
+        return _reason(self.kind, self.side)
+
+
+_CODES = {
+    "NoSuchUpload": Kind.NO_UPLOAD,
+    "NoSuchKey": Kind.NO_OBJECT,
+    "NoSuchVersion": Kind.NO_OBJECT,
+    "NotFound": Kind.NO_OBJECT,
+    "NoSuchBucket": Kind.NO_BUCKET,
+    "PreconditionFailed": Kind.PRECONDITION,
+    "InvalidPart": Kind.INVALID_PART,
+    "NotImplemented": Kind.UNSUPPORTED,
+    "AccessDenied": Kind.DENIED,
+    "InvalidAccessKeyId": Kind.DENIED,
+    "SignatureDoesNotMatch": Kind.DENIED,
+    # Passing, although their HTTP status says that the request was wrong.
+    "RequestTimeout": Kind.RETRY,
+    "ExpiredToken": Kind.RETRY,
+    "InvalidToken": Kind.DENIED,
+    "RequestTimeTooSkewed": Kind.RETRY,
+    "SlowDown": Kind.RETRY,
+    "OperationAborted": Kind.RETRY,
+    "ConditionalRequestConflict": Kind.RETRY,
+    "BadDigest": Kind.RETRY,
+}
+_STATUSES = {
+    403: Kind.DENIED,
+    404: Kind.NO_OBJECT,
+    408: Kind.RETRY,
+    409: Kind.RETRY,
+    412: Kind.PRECONDITION,
+    429: Kind.RETRY,
+    501: Kind.UNSUPPORTED,
+}
+
+
+def kind_of(code: str, status: int) -> Kind:
+    """By S3's code, else by the HTTP status: a HEAD has no body to hold a code."""
+    if code in _CODES:
+        return _CODES[code]
+    if status in _STATUSES:
+        return _STATUSES[status]
+    return Kind.PERMANENT if 400 <= status < 500 else Kind.RETRY
+
+
+def translate(error: Exception, side: str, operation: str) -> S3Error:
+    """From boto's exceptions. The message is the store's own, never a body, a header or a signature."""
+    if isinstance(error, ClientError):
+        details: dict[str, Any] = dict(error.response.get("Error", {}))
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        code = str(details.get("Code") or status)
+        message = str(details.get("Message") or f"HTTP status {status}")[:300]
+        return S3Error(side, operation, kind_of(code, status), code, message)
+    assert isinstance(error, BotoCoreError | OSError | ValueError)
+    permanent = isinstance(error, ValueError)
+    kind = Kind.PERMANENT if permanent else Kind.RETRY
+    return S3Error(side, operation, kind, type(error).__name__, str(error)[:300])
+
+
+def _reason(kind: Kind, side: str) -> Reason:
+    match kind:
+        case Kind.DENIED:
+            return Reason.ACCESS_DENIED
+        case Kind.NO_BUCKET:
+            return Reason.BUCKET_NOT_FOUND
+        case Kind.NO_UPLOAD:
+            return Reason.UPLOAD_LOST
+        case Kind.NO_OBJECT if side == "source":
+            return Reason.SOURCE_NOT_FOUND
+        case Kind.PRECONDITION if side == "source":
+            return Reason.SOURCE_CHANGED
+        case Kind.PRECONDITION:
+            return Reason.DESTINATION_CHANGED
+        case Kind.INVALID_PART:
+            return Reason.PARTS_DISAGREE
+        case Kind.RETRY if side == "source":
+            return Reason.SOURCE_UNAVAILABLE
+        case Kind.RETRY:
+            return Reason.DESTINATION_UNAVAILABLE
+        case _:
+            return Reason.REQUEST_REFUSED

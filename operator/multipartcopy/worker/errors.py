@@ -1,0 +1,81 @@
+"""What a store's answer means: worth another try, or final.
+
+https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+"""
+
+from enum import StrEnum
+
+from multipartcopy.api.reasons import Reason
+
+
+class Side(StrEnum):
+    SOURCE = "source"
+    DESTINATION = "destination"
+
+
+class Failure(Exception):  # noqa: N818 - retried more often than not
+    """A try that went wrong, with words fit for users: no secret, no signature, no response body.
+
+    ``permanent``: no repetition can mend it. ``retry_after``: seconds that the store asked for.
+    """
+
+    def __init__(
+        self, reason: Reason, message: str, *, permanent: bool = False, retry_after: float = 0
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.permanent = permanent
+        self.retry_after = retry_after
+
+
+UNAVAILABLE = {
+    Side.SOURCE: Reason.SOURCE_UNAVAILABLE,
+    Side.DESTINATION: Reason.DESTINATION_UNAVAILABLE,
+}
+
+_FINAL = {
+    (Side.SOURCE, "NoSuchKey"): Reason.SOURCE_NOT_FOUND,
+    (Side.SOURCE, "NoSuchVersion"): Reason.SOURCE_NOT_FOUND,
+    (Side.SOURCE, "NoSuchBucket"): Reason.BUCKET_NOT_FOUND,
+    (Side.SOURCE, "InvalidObjectState"): Reason.REQUEST_REFUSED,  # archived; comes with 403
+    (Side.DESTINATION, "NoSuchBucket"): Reason.BUCKET_NOT_FOUND,
+    (Side.DESTINATION, "NoSuchUpload"): Reason.UPLOAD_LOST,
+    (Side.DESTINATION, "NoSuchKey"): Reason.UPLOAD_LOST,  # how some stores say NoSuchUpload
+    (Side.DESTINATION, "NotImplemented"): Reason.REQUEST_REFUSED,  # comes with 501
+}
+
+_SOURCE_CHANGED_STATUSES = {412, 416}
+"""To our If-Match, and to a range that was inside the object when it was pinned."""
+
+_CREDENTIALS_CODES = {"ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
+"""400 on AWS. A mounted Secret may be about to rotate."""
+
+_RETRIED_CODES = {
+    "BadDigest",
+    "IncompleteBody",
+    "RequestTimeout",
+    "SlowDown",
+    "XAmzContentChecksumMismatch",
+}
+_RETRIED_STATUSES = {408, 409, 425, 429, 499}
+_TOO_LARGE = 413
+"""A proxy's limit for bodies, mostly: the one refusal that is believed without an S3 error code."""
+
+
+def judge(side: Side, status: int, code: str) -> tuple[Reason, bool]:
+    """The reason for an answer that is not a success, and whether it is permanent.
+
+    ``code`` is the S3 error code, empty where the answer had none: then a proxy may have spoken,
+    and its 404 says nothing about the object.
+    """
+    if (side, code) in _FINAL:
+        return _FINAL[side, code], True
+    if side is Side.SOURCE and status in _SOURCE_CHANGED_STATUSES:
+        return Reason.SOURCE_CHANGED, True
+    if status in (401, 403) or code in _CREDENTIALS_CODES:
+        return Reason.ACCESS_DENIED, False
+    if code in _RETRIED_CODES or status in _RETRIED_STATUSES:
+        return UNAVAILABLE[side], False
+    if status == _TOO_LARGE or (code and (status == 301 or 400 <= status < 500)):
+        return Reason.REQUEST_REFUSED, True
+    return UNAVAILABLE[side], False

@@ -1,0 +1,202 @@
+"""A keep-alive connection to one side: signed requests out, checked answers in.
+
+Everything that goes wrong here is a :class:`~multipartcopy.worker.errors.Failure` of that side.
+"""
+
+import http.client
+import re
+import select
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+from xml.etree import ElementTree
+
+from multipartcopy.api import names
+from multipartcopy.api.reasons import Reason
+from multipartcopy.api.spec import S3Location
+from multipartcopy.s3.address import Address, object_address
+from multipartcopy.worker.errors import UNAVAILABLE, Failure, Side, judge
+from multipartcopy.worker.signing import Credentials, read_credentials, sign
+
+CONNECT_TIMEOUT = 10.0
+SOCKET_BUFFER = 512 << 10
+"""Bytes each way. The kernel charges them to the pod; left to itself it takes many MiB."""
+_BODY_LIMIT = 1 << 20
+"""Bytes of an answer that is read whole: an error, or a page of ListParts."""
+_CODE_LIMIT, _MESSAGE_LIMIT = 60, 200
+_RETRY_AFTER_LIMIT = 60
+
+
+class Store:
+    """The object on one side, and how to be let in."""
+
+    def __init__(self, side: Side, location: S3Location, secrets: Path) -> None:
+        """``secrets`` holds ``<side>/`` with credentials, perhaps ``<side>-ca/`` with a CA."""
+        self.side = side
+        self.address = object_address(location)
+        self._region = location.region
+        self._credentials = None if location.anonymous else secrets / side
+        self.tls: ssl.SSLContext | None = None
+        if self.address.scheme == "https":
+            ca = secrets / f"{side}-ca" / names.CA_CERTIFICATE
+            self.tls = ssl.create_default_context(cafile=str(ca) if ca.exists() else None)
+
+    def signed(
+        self, method: str, target: str, headers: Mapping[str, str], payload: str
+    ) -> dict[str, str]:
+        address = self.address
+        url = f"{address.scheme}://{address.authority}{target}"
+        headers = {"Host": address.authority, **headers}
+        return sign(method, url, headers, payload, self._region, self._read_credentials())
+
+    def _read_credentials(self) -> Credentials | None:
+        if self._credentials is None:
+            return None
+        try:
+            return read_credentials(self._credentials)
+        except (OSError, ValueError) as error:
+            raise Failure(Reason.ACCESS_DENIED, f"{self.side}: no credentials: {error}") from error
+
+
+class Connection:
+    """One request at a time; reconnects where the store has closed it, as some do every time."""
+
+    def __init__(self, store: Store, timeout: float) -> None:
+        """``timeout``: seconds that one read or write may take."""
+        self._store = store
+        self._http = _Http(store.address, store.tls, timeout)
+
+    def request(
+        self,
+        method: str,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        payload: str,
+        length: int = 0,
+    ) -> None:
+        """Send the head of a request; ``length`` bytes of body must follow by :meth:`send`."""
+        target = self._store.address.path + encode_query(query)
+        signed = self._store.signed(method, target, headers, payload)
+        if length:
+            signed["Content-Length"] = str(length)
+        with self._failures():
+            self._http.close_if_stale()
+            self._http.request(method, target, headers=signed)
+
+    def send(self, data: bytes | memoryview) -> None:
+        """Send a piece of the body. Raises what a store says that stopped reading."""
+        with self._failures():
+            try:
+                self._http.send(data)
+            except TimeoutError:
+                raise
+            except OSError:
+                self.answer()
+                raise
+
+    def answer(self) -> http.client.HTTPResponse:
+        """The head of the answer; raises Failure unless it is a success."""
+        with self._failures():
+            response = self._http.getresponse()
+            if response.status < 300:
+                return response
+            raise _refusal(self._store.side, response)
+
+    def read(self, response: http.client.HTTPResponse) -> bytes:
+        """The whole body of a small answer, which makes the connection ready for the next one."""
+        with self._failures():
+            body = response.read(_BODY_LIMIT)
+            if response.read(1):
+                raise http.client.HTTPException("the answer is too long")
+            return body
+
+    def read_into(self, response: http.client.HTTPResponse, buffer: memoryview) -> None:
+        """Fill the buffer, or raise Failure: the body was shorter than its head said."""
+        with self._failures():
+            read = response.readinto(buffer)
+            if read < len(buffer):
+                raise http.client.IncompleteRead(b"", len(buffer) - read)
+
+    def close(self) -> None:
+        self._http.close()
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        side = self._store.side
+        try:
+            yield
+        except (OSError, http.client.HTTPException) as error:
+            message = f"{side}: {type(error).__name__}: {error}"
+            raise Failure(UNAVAILABLE[side], message) from error
+
+
+def encode_query(parameters: Mapping[str, str]) -> str:
+    """With its question mark, encoded as a signature wants it; empty for no parameters."""
+    pairs = (f"{name}={quote(value, safe='-_.~')}" for name, value in parameters.items())
+    return f"?{'&'.join(pairs)}" if parameters else ""
+
+
+def parse_error(body: bytes) -> tuple[str, str]:
+    """Code and message of an S3 error, or empty; the rest of the body may hold secrets."""
+    try:
+        root = ElementTree.fromstring(body)  # noqa: S314 - expat bounds expansion by itself
+    except ElementTree.ParseError:
+        return "", ""
+    code = root.findtext("{*}Code", "").strip()
+    message = root.findtext("{*}Message", "").strip()
+    return code[:_CODE_LIMIT], message[:_MESSAGE_LIMIT]
+
+
+def _refusal(side: Side, response: http.client.HTTPResponse) -> Failure:
+    code, message = parse_error(response.read(_BODY_LIMIT))
+    reason, permanent = judge(side, response.status, code)
+    retry_after = response.headers.get("Retry-After", "")
+    return Failure(
+        reason,
+        f"{side}: {response.status} {code or response.reason}"
+        + (f": {message}" if message else ""),
+        permanent=permanent,
+        retry_after=min(int(retry_after), _RETRY_AFTER_LIMIT)
+        if re.fullmatch("[0-9]{1,9}", retry_after)
+        else 0,
+    )
+
+
+class _Http(http.client.HTTPConnection):
+    """Over TLS or not, with bounded socket buffers."""
+
+    def __init__(self, address: Address, tls: ssl.SSLContext | None, timeout: float) -> None:
+        super().__init__(address.host.strip("[]"), address.port)
+        self._tls = tls
+        self._timeout = timeout
+
+    def close_if_stale(self) -> None:
+        """A connection between two requests has nothing to read, unless it was closed."""
+        if self.sock and select.select([self.sock], [], [], 0)[0]:
+            self.close()
+
+    def connect(self) -> None:
+        """As socket.create_connection, with the buffers sized before the window is agreed on."""
+        error: OSError | None = None
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            self.host, self.port, type=socket.SOCK_STREAM
+        ):
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.settimeout(CONNECT_TIMEOUT)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.connect(address)
+                if self._tls:
+                    sock = self._tls.wrap_socket(sock, server_hostname=self.host)
+                sock.settimeout(self._timeout)
+                self.sock = sock
+                return
+            except OSError as failed:
+                sock.close()
+                error = failed
+        raise error or OSError(f"{self.host} has no address")

@@ -1,0 +1,212 @@
+"""The worker: reads its task, copies the parts of its index, reports, exits.
+
+Exit status: 0 when nothing went wrong (parts may be left that the report has no room for),
+42 for a permanent error, 143 after SIGTERM, 1 for anything that a new pod may mend.
+"""
+
+import json
+import os
+import signal
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from multipartcopy.api import names
+from multipartcopy.api.reasons import Reason
+from multipartcopy.api.report import Report
+from multipartcopy.api.task import Task, Work, decode_task, upload_hash
+from multipartcopy.worker.errors import Failure, Side
+from multipartcopy.worker.http import Connection, Store
+from multipartcopy.worker.listing import StoredPart, list_parts
+from multipartcopy.worker.progress import Progress
+from multipartcopy.worker.relay import Copied, Part, Patience, Stream
+
+SECRETS_VARIABLE = "MULTIPARTCOPY_SECRETS"
+REPORT_VARIABLE = "MULTIPARTCOPY_REPORT"
+TERMINATION_LOG = "/dev/termination-log"
+"""Where the kubelet looks for the report unless the pod says otherwise."""
+
+EXIT_RETRY = 1
+EXIT_TERMINATED = 128 + signal.SIGTERM
+LIST_TIMEOUT = 60.0
+_PATIENCE = Patience()
+
+
+def run(environ: Mapping[str, str]) -> NoReturn:
+    """Be the worker, then end the process at once, whatever read a stream may be stuck in."""
+    code = EXIT_RETRY
+    try:
+        code = main(environ)
+    except Exception:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def main(environ: Mapping[str, str], patience: Patience = _PATIENCE) -> int:
+    """Returns the exit status; a stream may still be busy giving up.
+
+    Raises for an environment that names no work: then there is nothing to report about.
+    """
+    task = decode_task(environ[names.TASK_VARIABLE])
+    work = task.work[int(environ[names.INDEX_VARIABLE])]
+    progress = Progress(
+        Path(environ.get(REPORT_VARIABLE, TERMINATION_LOG)),
+        Report(upload_hash(task.upload_id), task.attempt, task.run, work.batch),
+    )
+    secrets = Path(environ.get(SECRETS_VARIABLE, names.SECRETS_DIRECTORY))
+    worker = Worker(task, work, progress, patience)
+    try:
+        signal.signal(signal.SIGTERM, _terminate)
+        return worker.run(secrets)
+    except Terminated:
+        worker.fail(Reason.WORKER_TERMINATED, "stopped by SIGTERM")
+        return EXIT_TERMINATED
+    except Exception as error:
+        traceback.print_exc()
+        worker.fail(Reason.WORKER_FAILED, f"{type(error).__name__}: {error}")
+        return EXIT_RETRY
+    finally:
+        worker.stop.set()
+
+
+class Terminated(BaseException):
+    """Raised in the main thread by SIGTERM; nothing but :func:`main` may catch it."""
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Terminated
+
+
+class Worker:
+    """One index of one run. Only the main thread reports and logs."""
+
+    def __init__(self, task: Task, work: Work, progress: Progress, patience: Patience) -> None:
+        self.stop = threading.Event()
+        self._task = task
+        self._batch = work.batch
+        self._progress = progress
+        self._patience = patience
+        self._todo = deque(work.numbers())
+        self._streams: list[Stream] = []
+
+    def run(self, secrets: Path) -> int:
+        """Returns the exit status. Raises what nobody expected."""
+        task = self._task
+        start = time.monotonic()
+        _log("start", batch=self._batch, parts=len(self._todo), streams=task.streams)
+        source = Store(Side.SOURCE, task.source, secrets)
+        destination = Store(Side.DESTINATION, task.destination, secrets)
+        self._streams = [
+            Stream(task, source, destination, self._patience, self.stop)
+            for _ in range(task.streams)
+        ]
+        try:
+            if task.checksum and self._todo:
+                self._skip_stored(Connection(destination, LIST_TIMEOUT))
+            return self._copy()
+        except Failure as failure:
+            self.fail(failure.reason, str(failure))
+            return names.EXIT_PERMANENT
+        finally:
+            seconds = round(time.monotonic() - start, 3)
+            parts, sent = self._progress.parts, self._sent()
+            _log("end", batch=self._batch, parts=parts, sent=sent, seconds=seconds)
+
+    def fail(self, reason: Reason, message: str, part: int | None = None) -> None:
+        _log("error", reason=reason, error=message, part=part)
+        self._progress.fail(reason, message, part, sent=self._sent())
+
+    def _copy(self) -> int:
+        """Copy what is to be done; returns the exit status.
+
+        A part that is given up must not lose the others; but when one after the other is given up,
+        it is not the part's fault, and a later pod may have better luck.
+        """
+        pool = ThreadPoolExecutor(len(self._streams))
+        idle = list(self._streams)
+        running: dict[Future[Copied], tuple[Part, Stream, float]] = {}
+        given_up_in_a_row = 0
+        while True:
+            while idle and self._todo and len(running) < self._progress.room():
+                part, stream = self._part(self._todo.popleft()), idle.pop()
+                running[pool.submit(stream.copy, part)] = part, stream, time.monotonic()
+            if not running:
+                return EXIT_RETRY if self._progress.error else 0
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                part, stream, start = running.pop(future)
+                idle.append(stream)
+                try:
+                    copied = future.result()
+                except Failure as failure:
+                    self.fail(failure.reason, str(failure), part.number)
+                    if failure.permanent:
+                        return names.EXIT_PERMANENT
+                    given_up_in_a_row += 1
+                    if given_up_in_a_row >= max(2, len(self._streams)):
+                        self._todo.clear()
+                else:
+                    given_up_in_a_row = 0
+                    self._progress.add(part.number, copied.etag, copied.crc, sent=self._sent())
+                    _log_part(part, copied, time.monotonic() - start)
+
+    def _part(self, number: int) -> Part:
+        offset = (number - 1) * self._task.part_size
+        return Part(number, offset, min(self._task.part_size, self._task.size - offset))
+
+    def _skip_stored(self, connection: Connection) -> None:
+        """Report the parts that the upload holds whole, as the checksum shows that we send last.
+
+        Raises Failure only for an upload that is lost: a failed listing costs some bytes, no more.
+        """
+        stored = self._list(connection)
+        for number in list(self._todo):
+            part = stored.get(number)
+            if part and part.crc is not None and part.size == self._part(number).length:
+                if self._progress.room() < 1:
+                    self._todo.clear()
+                    return
+                self._progress.add(number, part.etag, part.crc, sent=0)
+                self._todo.remove(number)
+        if self._progress.parts:
+            _log("stored already", parts=self._progress.parts)
+
+    def _list(self, connection: Connection) -> dict[int, StoredPart]:
+        first, last = min(self._todo), max(self._todo)
+        for _ in range(2):
+            try:
+                parts = list_parts(connection, self._task.upload_id, first, last)
+                return {part.number: part for part in parts}
+            except Failure as failure:
+                if failure.reason is Reason.UPLOAD_LOST:
+                    raise
+                _log("the parts could not be listed", error=str(failure))
+            finally:
+                connection.close()
+        return {}
+
+    def _sent(self) -> int:
+        return sum(stream.sent for stream in self._streams)
+
+
+def _log(message: str, **fields: Any) -> None:
+    print(json.dumps({"message": message, **fields}), flush=True)
+
+
+def _log_part(part: Part, copied: Copied, seconds: float) -> None:
+    rate = part.length / 2**20 / max(seconds, 0.001)
+    _log(
+        "part",
+        part=part.number,
+        bytes=part.length,
+        seconds=round(seconds, 3),
+        mibPerSecond=round(rate, 1),
+        tries=copied.tries,
+    )
