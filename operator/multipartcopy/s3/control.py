@@ -116,13 +116,19 @@ class Store:
     def head(self, *, if_match: str | None = None) -> ObjectInfo:
         """HeadObject with its stored checksum."""
         conditions = {"IfMatch": f'"{if_match}"'} if if_match else {}
-        answer = self._do(
-            "HeadObject",
-            self._calm.head_object,
-            **self._version,
-            **conditions,
-            ChecksumMode="ENABLED",
-        )
+        try:
+            answer = self._do(
+                "HeadObject",
+                self._calm.head_object,
+                **self._version,
+                **conditions,
+                ChecksumMode="ENABLED",
+            )
+        except S3Error as error:
+            if error.kind is Kind.DENIED:
+                # The answer to a HEAD has no body, so it cannot say why; that to a GET does.
+                self._do("GetObject", self._calm.get_object, **self._version, Range="bytes=0-0")
+            raise
         full = answer.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
         modified = answer.get("LastModified")
         return ObjectInfo(
@@ -316,7 +322,7 @@ class Store:
         try:
             answer: dict[str, Any] = call(**{**self._object, **arguments})
         except (ClientError, BotoCoreError, OSError, ValueError) as error:
-            raise translate(error, self.side, operation) from error
+            raise translate(error, self.side, str(self._location), operation) from error
         return answer
 
 
@@ -375,6 +381,6 @@ def _date(answer: Mapping[str, Any]) -> datetime:
     text = headers.get("date")
     if text is None:
         raise S3Error(
-            "store", "Date", Kind.PERMANENT, "NoDate", "the store's answers carry no Date header"
+            "store", "", "Date", Kind.PERMANENT, "NoDate", "the store's answers carry no Date header"
         )
     return parsedate_to_datetime(text)

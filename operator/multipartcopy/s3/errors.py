@@ -25,16 +25,20 @@ class Kind(Enum):
 
 @dataclass
 class S3Error(Exception):
-    """``side`` is ``source`` or ``destination``; ``code`` is S3's own, or the name of a network error."""
+    """``side`` is ``source`` or ``destination``; ``code`` is S3's own, or the name of a network error.
+
+    ``place`` names the object for people.
+    """
 
     side: str
+    place: str
     operation: str
     kind: Kind
     code: str
     message: str
 
     def __str__(self) -> str:
-        return f"{self.side}: {self.operation}: {self.code}: {self.message}"
+        return f"{self.side} {self.place}: {self.operation}: {self.code}: {self.message}"
 
     @property
     def reason(self) -> Reason:
@@ -83,18 +87,18 @@ def kind_of(code: str, status: int) -> Kind:
     return Kind.PERMANENT if 400 <= status < 500 else Kind.RETRY
 
 
-def translate(error: Exception, side: str, operation: str) -> S3Error:
+def translate(error: Exception, side: str, place: str, operation: str) -> S3Error:
     """From boto's exceptions. The message is the store's own, never a body, a header or a signature."""
     if isinstance(error, ClientError):
         details: dict[str, Any] = dict(error.response.get("Error", {}))
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         code = str(details.get("Code") or status)
         message = str(details.get("Message") or f"HTTP status {status}")[:300]
-        return S3Error(side, operation, kind_of(code, status), code, message)
+        return S3Error(side, place, operation, kind_of(code, status), code, message)
     assert isinstance(error, BotoCoreError | OSError | ValueError)
     permanent = isinstance(error, ValueError)
     kind = Kind.PERMANENT if permanent else Kind.RETRY
-    return S3Error(side, operation, kind, type(error).__name__, str(error)[:300])
+    return S3Error(side, place, operation, kind, type(error).__name__, str(error)[:300])
 
 
 def _reason(kind: Kind, side: str) -> Reason:

@@ -1,0 +1,223 @@
+"""The decision as a table: what is observed, what is done next."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from multipartcopy.api.report import WorkerError
+from multipartcopy.api.status import Failing, Intent, LastFailure, Phase, Plan, Retry
+from multipartcopy.reconcile import decide as steps
+from multipartcopy.reconcile.decide import decide
+from multipartcopy.reconcile.facts import Limits, format_time
+from tests.unit.facts import (
+    CLAIMED,
+    FULL,
+    NEW,
+    NOW,
+    SPEC,
+    UPLOADING,
+    facts,
+    job,
+    pod,
+    report,
+    with_parts,
+)
+
+INTENT = Intent(size=1, etag="e", crc64nvme="c")
+FAILING = Failing("SourceChanged", "it changed", format_time(NOW))
+SUCCEEDED = replace(NEW, phase=Phase.SUCCEEDED, completion_time=format_time(NOW))
+LATER = NOW + timedelta(hours=1)
+SUSPENDED = replace(SPEC, suspend=True)
+EMPTY = replace(CLAIMED, plan=Plan(5 << 20, 0, 4, 0))
+KNOWN = replace(FULL, last_failure=LastFailure("WorkerFailed", "lost", time=format_time(NOW)))
+ONE = report("1", range(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("observed", "expected"),
+    [
+        # Beginning.
+        (facts(finalizer=False), steps.AddFinalizer),
+        (facts(), steps.Inspect),
+        (facts(CLAIMED), steps.CreateUpload),
+        (facts(EMPTY), steps.CrossCheck),
+        # Copying.
+        (facts(UPLOADING), steps.StartRun),
+        (facts(UPLOADING, jobs=(job(run=0),)), steps.DeleteJobs),
+        (facts(UPLOADING, jobs=(job(deleting=True),)), steps.Wait),
+        (facts(UPLOADING, jobs=(job(),)), steps.Wait),
+        (facts(UPLOADING, jobs=(job(),), pods=(pod(),)), steps.ListParts),
+        (facts(UPLOADING, jobs=(job(),), pods=(pod(),), listed_at=NOW), steps.Wait),
+        (facts(UPLOADING, jobs=(job(parallelism=2),), pods=(pod(),)), steps.Scale),
+        (facts(UPLOADING, jobs=(job(),), pods=(pod(ONE),)), steps.Write),
+        (facts(UPLOADING, jobs=(job(),), pods=(pod(ONE),), written_at=NOW), steps.Wait),
+        (facts(UPLOADING, jobs=(job(finished=True),), pods=(pod(ONE),)), steps.EndRun),
+        (facts(UPLOADING, jobs=(job(finished=True),), pods=(pod(),)), steps.ListParts),
+        # The end.
+        (facts(FULL, jobs=(job(),)), steps.DeleteJobs),
+        (facts(FULL, jobs=(job(finished=True),), pods=(pod(),)), steps.Wait),
+        (facts(KNOWN, jobs=(job(finished=True),), pods=(pod("", code=-1),)), steps.Wait),
+        (facts(FULL, jobs=(job(finished=True),), pods=(pod(ONE),)), steps.CrossCheck),
+        (facts(FULL), steps.CrossCheck),
+        (facts(replace(FULL, completing=INTENT)), steps.Settle),
+        (facts(replace(FULL, completing=INTENT), SUSPENDED), steps.Settle),
+        (facts(replace(FULL, completing=INTENT, failing=FAILING)), steps.Settle),
+        # Suspension.
+        (facts(NEW, SUSPENDED, finalizer=False), steps.Wait),
+        (facts(UPLOADING, SUSPENDED, jobs=(job(),)), steps.DeleteJobs),
+        (facts(UPLOADING, SUSPENDED, jobs=(job(deleting=True),), pods=(pod(),)), steps.Wait),
+        (facts(UPLOADING, SUSPENDED, pods=(pod(ONE),)), steps.Write),
+        (facts(replace(UPLOADING, start_time=None), SUSPENDED), steps.Wait),
+        (facts(replace(UPLOADING, start_time=None)), steps.Write),
+        # Failure: stop, abort, say so.
+        (facts(replace(UPLOADING, failing=FAILING), jobs=(job(),)), steps.DeleteJobs),
+        (facts(replace(UPLOADING, failing=FAILING), pods=(pod(),)), steps.Wait),
+        (facts(replace(UPLOADING, failing=FAILING)), steps.Abort),
+        (facts(replace(CLAIMED, failing=FAILING)), steps.Abort),
+        (facts(replace(EMPTY, failing=FAILING)), steps.Write),
+        (facts(replace(NEW, failing=FAILING)), steps.Write),
+        # Deletion.
+        (facts(UPLOADING, deleted_at=NOW, jobs=(job(),)), steps.DeleteJobs),
+        (facts(UPLOADING, deleted_at=NOW, pods=(pod(),)), steps.Wait),
+        (facts(UPLOADING, deleted_at=NOW), steps.Abort),
+        (facts(CLAIMED, deleted_at=NOW), steps.Abort),
+        (facts(replace(FULL, completing=INTENT), deleted_at=NOW), steps.Abort),
+        (facts(UPLOADING, deleted_at=NOW - timedelta(days=1)), steps.GiveUpAbort),
+        (facts(NEW, deleted_at=NOW), steps.RemoveFinalizer),
+        (facts(SUCCEEDED, deleted_at=NOW), steps.RemoveFinalizer),
+        (facts(NEW, deleted_at=NOW, finalizer=False), steps.Wait),
+        # Rest.
+        (facts(SUCCEEDED, jobs=(job(),)), steps.DeleteJobs),
+        (facts(SUCCEEDED), steps.RemoveFinalizer),
+        (facts(SUCCEEDED, finalizer=False), steps.Wait),
+        (facts(SUCCEEDED, SUSPENDED, finalizer=False), steps.Wait),
+        (
+            facts(SUCCEEDED, replace(SPEC, ttl_seconds_after_finished=0), finalizer=False),
+            steps.DeleteResource,
+        ),
+    ],
+)
+def test_next_step(observed, expected):
+    assert type(decide(observed)) is expected
+
+
+def test_only_what_is_missing_is_copied():
+    step = decide(facts(with_parts(UPLOADING, range(1, 8))))
+    assert isinstance(step, steps.StartRun)
+    assert [(w.batch, w.parts) for w in step.work] == [(1, "8-10"), (2, "11-15"), (3, "16-20")]
+
+
+def test_a_report_of_another_upload_is_ignored():
+    stray = report("1", range(1, 2), upload="upload-of-somebody")
+    assert isinstance(decide(facts(UPLOADING, jobs=(job(),), pods=(pod(stray),))), steps.Wait)
+
+
+def test_a_report_is_recorded_though_its_pod_is_gone():
+    step = decide(facts(UPLOADING, jobs=(job(),), gone_pods=(pod(ONE),)))
+    assert isinstance(step, steps.Write)
+    assert step.status.batches["0"].parts == "1"
+
+
+def test_the_report_that_fills_the_ledger_is_written_at_once():
+    rest = with_parts(UPLOADING, range(2, 21))
+    step = decide(facts(rest, jobs=(job(),), pods=(pod(ONE),), written_at=NOW))
+    assert isinstance(step, steps.Write)
+
+
+def test_a_permanent_error_ends_the_attempt_and_keeps_what_was_reported():
+    changed = report("1", range(1, 2), error=WorkerError("SourceChanged", "other ETag", 7))
+    step = decide(facts(UPLOADING, jobs=(job(),), pods=(pod(changed, code=42, reason="Error"),)))
+    assert isinstance(step, steps.Write)
+    assert step.phase is Phase.ABORTING
+    assert step.status.failing
+    assert (step.status.failing.reason, step.status.failing.message) == ("SourceChanged", "other ETag")
+    assert step.status.last_failure
+    assert step.status.last_failure.part == 7
+    assert step.status.batches["0"].parts == "1"
+
+
+def test_a_lost_upload_is_looked_into():
+    lost = report("", range(0), error=WorkerError("UploadLost", "NoSuchUpload"))
+    step = decide(facts(UPLOADING, jobs=(job(),), pods=(pod(lost, code=42),)))
+    assert isinstance(step, steps.LoseUpload)
+
+
+@pytest.mark.parametrize(
+    ("seen", "reason", "words"),
+    [
+        ({"pods": (pod("", code=137, reason="OOMKilled"),)}, "OOMKilled", "limit of 64Mi"),
+        ({"pods": (pod("", code=1, reason="Error"),)}, "WorkerFailed", "status 1"),
+        ({"pods": (pod("{\"v", code=0),)}, "ReportLost", "no readable report"),
+        ({"refused": (steps.Reason.QUOTA_EXCEEDED, "exceeded quota: q")}, "QuotaExceeded", "q"),
+        (
+            {"pods": (pod(running=False, waiting=(steps.Reason.UNSCHEDULABLE, "0/1 nodes")),)},
+            "Unschedulable",
+            "0/1 nodes",
+        ),
+    ],
+)
+def test_waiting_and_retrying_say_why(seen, reason, words):
+    step = decide(facts(UPLOADING, jobs=(job(),), written_at=NOW, **seen))
+    assert isinstance(step, steps.Wait)
+    assert step.reason == reason
+    assert words in step.message
+
+
+def test_the_reason_stays_through_the_back_off():
+    failure = LastFailure("OOMKilled", "killed", time=format_time(NOW))
+    waiting = replace(
+        UPLOADING, run=2, retry=Retry(1, format_time(NOW + timedelta(seconds=9))), last_failure=failure
+    )
+    step = decide(facts(waiting))
+    assert isinstance(step, steps.Wait)
+    assert (step.reason, step.seconds) == ("OOMKilled", pytest.approx(8))
+
+
+def test_a_running_pod_outweighs_another_that_waits():
+    stuck = pod(running=False, waiting=(steps.Reason.UNSCHEDULABLE, "0/1 nodes"))
+    step = decide(facts(UPLOADING, jobs=(job(),), pods=(pod(), stuck), listed_at=NOW))
+    assert step.reason == "Copying"
+
+
+def test_the_deadline_counts_from_the_start_and_not_while_suspended():
+    hurried = replace(SPEC, active_deadline_seconds=10)
+    assert isinstance(decide(facts(UPLOADING, hurried)), steps.StartRun)
+    late = replace(UPLOADING, start_time=format_time(NOW - timedelta(seconds=30)))
+    step = decide(facts(late, hurried))
+    assert isinstance(step, steps.Write)
+    assert step.status.failing
+    assert step.status.failing.reason == "DeadlineExceeded"
+    suspended = decide(facts(late, replace(hurried, suspend=True)))
+    assert isinstance(suspended, steps.Write)
+    assert suspended.status.start_time is None
+    assert isinstance(decide(facts(replace(late, completing=INTENT), hurried)), steps.Settle)
+
+
+def test_a_cut_off_pod_holds_up_a_completion_for_ever_and_an_abort_for_a_while():
+    cut_off = pod(deleted_at=NOW - timedelta(hours=1))
+    assert isinstance(decide(facts(FULL, pods=(cut_off,))), steps.Wait)
+    failing = replace(FULL, failing=replace(FAILING, time=format_time(NOW)))
+    assert isinstance(decide(facts(failing, pods=(cut_off,))), steps.Abort)
+
+
+def test_an_abort_is_given_up_in_the_end():
+    failing = replace(UPLOADING, failing=FAILING)
+    assert isinstance(decide(facts(failing), Limits(abort_grace_seconds=0)), steps.GiveUpAbort)
+
+
+def test_progress_of_a_large_resource_is_written_once_a_minute():
+    seen = {"jobs": (job(),), "pods": (pod(ONE),), "status_bytes": 400_000}
+    recent, old = NOW - timedelta(seconds=30), NOW - timedelta(seconds=90)
+    assert isinstance(decide(facts(UPLOADING, written_at=recent, **seen)), steps.Wait)
+    assert isinstance(decide(facts(UPLOADING, written_at=old, **seen)), steps.Write)
+
+
+def test_denied_workers_are_given_some_runs():
+    failure = LastFailure("AccessDenied", "no", time=format_time(NOW))
+    tired = replace(UPLOADING, run=6, retry=Retry(5), last_failure=failure)
+    step = decide(facts(tired))
+    assert isinstance(step, steps.Write)
+    assert step.status.failing
+    assert step.status.failing.reason == "AccessDenied"
+    assert isinstance(decide(facts(replace(tired, retry=Retry(4)))), steps.StartRun)

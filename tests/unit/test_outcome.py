@@ -1,0 +1,250 @@
+"""What the effects find out, and the status that follows from it."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from multipartcopy.api.names import SOURCE_STAMP
+from multipartcopy.api.spec import Overwrite
+from multipartcopy.api.status import Claim, Intent, Phase, Retry
+from multipartcopy.reconcile import outcome
+from multipartcopy.reconcile.decide import EndRun, Inspect, Wait, Write
+from multipartcopy.reconcile.facts import Limits, format_time
+from multipartcopy.reconcile.outcome import Inspection
+from multipartcopy.s3.control import ListedUpload, ObjectInfo, StoredPart
+from multipartcopy.s3.errors import Kind, S3Error
+from tests.unit.facts import FULL, NEW, NOW, SIZE, SPEC, UPLOADING, etag, facts, with_parts
+
+LIMITS = Limits()
+SOURCE = ObjectInfo(size=SIZE, etag="a" * 32, date=NOW)
+OTHER = ObjectInfo(size=SIZE, etag="b" * 32, date=NOW)
+STAMP = f"{'a' * 32} {SIZE}"
+INSPECT = Inspect(Phase.PENDING, outcome.Reason.INSPECTING, "")
+END = EndRun(Phase.COPYING, outcome.Reason.OOM_KILLED, "killed", False)
+INTENT = Intent(size=SIZE, etag="c" * 32 + "-20", crc64nvme="AAAAAAAAAAE=", if_none_match=True)
+SETTLING = replace(FULL, completing=INTENT, source=replace(FULL.source, etag="a" * 32))
+PARTS = [StoredPart(n, etag(n), 5 << 20, None) for n in range(1, 21)]
+
+
+def seen(destination: ObjectInfo | None = None, source: ObjectInfo = SOURCE) -> Inspection:
+    return Inspection(source, None, destination, ("stranger",), NOW)
+
+
+def error(kind: Kind, side: str = "destination") -> S3Error:
+    return S3Error(side, "s3://b/k", "Op", kind, "Code", "words")
+
+
+def test_the_claim_pins_plans_and_remembers_what_was_there():
+    result = outcome.claim(facts(), seen(OTHER))
+    status = result.status
+    assert status.source
+    assert (status.source.etag, status.source.size) == ("a" * 32, SIZE)
+    assert status.plan
+    assert status.attempt == 1
+    assert status.claim == Claim(format_time(NOW), ("stranger",), "b" * 32)
+
+
+@pytest.mark.parametrize(
+    ("destination", "evidence"),
+    [
+        (SOURCE, "ETag"),
+        (replace(OTHER, metadata={SOURCE_STAMP: STAMP}), "metadata"),
+        (replace(OTHER, crc64nvme="x"), "CRC64NVME"),
+        (OTHER, None),
+        (replace(SOURCE, size=SIZE + 1), None),
+        (replace(SOURCE, encrypted_by_key=True), None),
+        (replace(OTHER, metadata={SOURCE_STAMP: f"{'b' * 32} {SIZE}"}), None),
+    ],
+)
+def test_equal_already_needs_evidence(destination, evidence):
+    found = outcome.equality(replace(SOURCE, crc64nvme="x"), destination, STAMP)
+    assert evidence in found if evidence else found is None
+
+
+def test_opaque_etags_are_no_evidence():
+    opaque = replace(SOURCE, etag="not-md5")
+    assert outcome.equality(opaque, opaque, "") is None
+
+
+@pytest.mark.parametrize(
+    ("overwrite", "destination", "ends_as"),
+    [
+        (Overwrite.IF_DIFFERENT, SOURCE, (Phase.SUCCEEDED, "AlreadyEqual")),
+        (Overwrite.IF_DIFFERENT, OTHER, (Phase.PREPARING, "Claimed")),
+        (Overwrite.NEVER, SOURCE, (Phase.ABORTING, "DestinationExists")),
+        (Overwrite.NEVER, None, (Phase.PREPARING, "Claimed")),
+        (Overwrite.ALWAYS, SOURCE, (Phase.PREPARING, "Claimed")),
+    ],
+)
+def test_overwrite(overwrite, destination, ends_as):
+    result = outcome.claim(facts(spec=replace(SPEC, overwrite=overwrite)), seen(destination))
+    assert (result.phase, result.reason) == ends_as
+
+
+def test_a_new_attempt_copies_the_pinned_source_or_nothing():
+    lost = outcome.new_attempt(facts(UPLOADING), LIMITS).status
+    assert (lost.claim, lost.upload, lost.batches, lost.attempt) == (None, None, {}, 1)
+    assert lost.source == UPLOADING.source
+    assert outcome.claim(facts(lost), seen()).reason == "SourceChanged"
+    same = replace(SOURCE, etag="abc")
+    assert outcome.claim(facts(lost), seen(source=same)).status.attempt == 2
+    tired = replace(UPLOADING, attempt=3)
+    assert outcome.new_attempt(facts(tired), LIMITS).reason == "UploadLost"
+    assert outcome.new_attempt(facts(tired), LIMITS).status.failing
+
+
+def test_a_source_without_a_strong_etag_is_refused():
+    for tag in ("", 'W/"x'):
+        result = outcome.claim(facts(), seen(source=replace(SOURCE, etag=tag)))
+        assert result.status.failing
+
+
+def test_only_a_new_upload_can_be_ours():
+    claimed = Claim(format_time(NOW), ("old",))
+    listed = [
+        ListedUpload("old", NOW + timedelta(seconds=1)),
+        ListedUpload("earlier", NOW - timedelta(seconds=2)),
+        ListedUpload("ours", NOW + timedelta(milliseconds=10)),
+    ]
+    assert outcome.our_uploads(claimed, listed) == ["ours"]
+
+
+def test_runs_without_progress_come_later_and_later():
+    status = UPLOADING
+    delays = []
+    for _ in range(10):
+        result = outcome.end_run(facts(status), END, False, status, [], LIMITS)
+        status = result.status
+        retry = status.retry
+        assert retry
+        assert retry.not_before
+        due = outcome.parse_time(retry.not_before)
+        delays.append((due - facts().now.replace(microsecond=0)).total_seconds())
+    assert delays == [2, 5, 10, 20, 40, 80, 160, 300, 300, 300]
+    better = outcome.end_run(facts(status), END, True, status, [], LIMITS)
+    assert better.status.retry == Retry(0, None)
+
+
+def test_the_intent_needs_the_stores_word_for_every_part():
+    assert outcome.intend(facts(FULL), PARTS, LIMITS).status.completing
+    again = outcome.intend(facts(FULL), PARTS[1:], LIMITS)
+    assert again.status.completing is None
+    assert again.status.run == FULL.run + 1
+    assert again.reason == "PartsDisagree"
+    hopeless = outcome.intend(facts(replace(FULL, disagreements=3)), PARTS[1:], LIMITS)
+    assert hopeless.status.failing
+
+
+@pytest.mark.parametrize(
+    ("overwrite", "there", "if_match", "if_none_match"),
+    [
+        (Overwrite.ALWAYS, "x", None, False),
+        (Overwrite.ALWAYS, None, None, False),
+        (Overwrite.NEVER, None, None, True),
+        (Overwrite.IF_DIFFERENT, None, None, True),
+        (Overwrite.IF_DIFFERENT, "x", "x", False),
+    ],
+)
+def test_preconditions(overwrite, there, if_match, if_none_match):
+    status = replace(FULL, claim=Claim(format_time(NOW), (), there))
+    spec = replace(SPEC, overwrite=overwrite)
+    intent = outcome.intend(facts(status, spec), PARTS, LIMITS).status.completing
+    assert intent
+    assert (intent.if_match, intent.if_none_match) == (if_match, if_none_match)
+
+
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        (None, None),
+        (OTHER, None),
+        (replace(OTHER, etag=INTENT.etag), "Copied"),
+        (replace(OTHER, etag=INTENT.etag, size=1), None),
+        (replace(OTHER, crc64nvme=INTENT.crc64nvme), "Copied"),
+        (replace(OTHER, metadata={SOURCE_STAMP: STAMP}), "Copied"),
+        (replace(OTHER, etag=INTENT.etag, crc64nvme="AAAAAAAAAAI="), "ChecksumMismatch"),
+        (replace(OTHER, crc64nvme="AAAAAAAAAAI="), None),
+    ],
+)
+def test_the_object_is_judged_against_the_intent(head, reason):
+    result = outcome.judge(facts(SETTLING), head)
+    assert (result.reason if result else None) == reason
+
+
+def test_a_stamp_that_was_there_before_proves_nothing():
+    before = replace(SETTLING, claim=Claim(format_time(NOW), (), OTHER.etag))
+    assert outcome.judge(facts(before), replace(OTHER, metadata={SOURCE_STAMP: STAMP})) is None
+
+
+def test_somebody_elses_object_is_reported_and_not_claimed():
+    result = outcome.changed_under_us(facts(SETTLING), OTHER)
+    assert result
+    assert (result.reason, result.status.completing) == ("DestinationChanged", None)
+    assert outcome.changed_under_us(facts(SETTLING), None) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "kept_intent", "reason"),
+    [
+        (Kind.RETRY, True, "DestinationUnavailable"),
+        (Kind.DENIED, True, "AccessDenied"),
+        (Kind.NO_UPLOAD, False, "UploadLost"),
+        (Kind.INVALID_PART, False, "PartsDisagree"),
+        (Kind.PERMANENT, False, "RequestRefused"),
+    ],
+)
+def test_a_refused_complete(kind, kept_intent, reason):
+    result = outcome.unsettled(facts(SETTLING), error(kind), LIMITS)
+    assert result.reason == reason
+    assert isinstance(result, Wait) is kept_intent
+    if isinstance(result, Write):
+        assert result.status.completing is None
+
+
+def test_a_store_that_is_away_is_waited_for():
+    for side, reason in (("source", "SourceUnavailable"), ("destination", "DestinationUnavailable")):
+        result = outcome.refused(facts(), INSPECT, error(Kind.RETRY, side), LIMITS, None)
+        assert isinstance(result, Wait)
+        assert result.reason == reason
+
+
+def test_a_refusal_is_given_time_to_be_mended():
+    denied = error(Kind.DENIED, "source")
+    assert isinstance(outcome.refused(facts(), INSPECT, denied, LIMITS, NOW), Wait)
+    long_ago = NOW - timedelta(hours=1)
+    result = outcome.refused(facts(), INSPECT, denied, LIMITS, long_ago)
+    assert isinstance(result, Write)
+    assert result.status.failing
+
+
+def test_what_cannot_pass_ends_the_copy():
+    for kind, reason in (
+        (Kind.NO_OBJECT, "SourceNotFound"),
+        (Kind.NO_BUCKET, "BucketNotFound"),
+        (Kind.PRECONDITION, "SourceChanged"),
+    ):
+        result = outcome.refused(facts(NEW), INSPECT, error(kind, "source"), LIMITS, None)
+        assert isinstance(result, Write)
+        assert (result.phase, result.reason) == (Phase.ABORTING, reason)
+
+
+def test_progress():
+    half = with_parts(UPLOADING, range(1, 11))
+    progress = outcome.measure(half, NOW + timedelta(seconds=10)).progress
+    assert progress
+    assert (progress.parts, progress.percent, progress.size) == ("10/20", 50, "100.0 MiB")
+    assert progress.bytes_per_second == SIZE // 20
+    shown = outcome.measure(half, NOW, received=SIZE * 3 // 4).progress
+    assert shown
+    assert (shown.parts_done, shown.percent) == (10, 75)
+
+
+def test_an_upload_left_behind_is_named():
+    failing = outcome.give_up(facts(UPLOADING), "SourceChanged", "it changed").status
+    result, sentence = outcome.left_behind(facts(failing), INSPECT)
+    for word in ("upload-1", "s3://to/key", "http://b:1"):
+        assert word in sentence
+    assert result.status.failing
+    assert sentence in result.status.failing.message
+    assert result.status.upload
