@@ -9,8 +9,8 @@ from typing import Any
 
 import kopf
 
-from multipartcopy.api.names import FINALIZER, GROUP, MANAGED_BY, MANAGER, PLURAL, VERSION
-from multipartcopy.jobs import Image
+from multipartcopy.api.names import GROUP, MANAGED_BY, MANAGER, PLURAL, VERSION
+from multipartcopy.jobs import Image, image_of
 from multipartcopy.kube import KubeError, connect
 from multipartcopy.reconcile.act import Effects
 from multipartcopy.reconcile.controller import Controller
@@ -40,7 +40,7 @@ def run(options: Options) -> int:
     if options.worker_image:
         image = Image(options.worker_image)
     elif pod:
-        image = kube.own_image(namespace, pod)
+        image = image_of(kube.get_pod(namespace, pod))
     else:
         raise KubeError(0, "outside of a pod, --worker-image must say what the workers run")
     limits = Limits(
@@ -70,8 +70,6 @@ def settings() -> kopf.OperatorSettings:
     # An API server that was away for 90 s is found again within 10.
     chosen.networking.error_backoffs = [1, 2, 3, 5, 8] + [10] * 60
     chosen.networking.request_timeout = 30
-    # Not used, as no handler here needs one; kopf would take its own name if one ever did.
-    chosen.persistence.finalizer = FINALIZER
     chosen.posting.enabled = False
     # kopf logs the success of a handler for every event of every pod.
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)

@@ -30,6 +30,13 @@ class Image:
     pull_secrets: tuple[str, ...] = ()
 
 
+def image_of(pod: Mapping[str, Any]) -> Image:
+    """What the operator's own pod runs: one image is operator and worker."""
+    container = next(c for c in pod["spec"]["containers"] if c["name"] == "operator")
+    secrets = tuple(s["name"] for s in pod["spec"].get("imagePullSecrets", []))
+    return Image(container["image"], container["imagePullPolicy"], secrets)
+
+
 def job_name(uid: str, attempt: int, run: int) -> str:
     """The same for the same run, whoever asks: a repeated creation is refused, not doubled.
 

@@ -11,7 +11,6 @@ import kubernetes
 import urllib3
 
 from multipartcopy.api import names
-from multipartcopy.jobs import Image
 
 Object = dict[str, Any]
 
@@ -44,7 +43,9 @@ class Kube:
     """All that the operator asks of the API server."""
 
     def __init__(self) -> None:
-        client = kubernetes.client.ApiClient()
+        configuration = kubernetes.client.Configuration.get_default_copy()
+        configuration.retries = False  # The loop over it asks again, having looked again.
+        client = kubernetes.client.ApiClient(configuration)
         self._core = kubernetes.client.CoreV1Api(client)
         self._batch = kubernetes.client.BatchV1Api(client)
         self._custom = kubernetes.client.CustomObjectsApi(client)
@@ -152,12 +153,8 @@ class Kube:
     def create_event(self, namespace: str, event: Object) -> None:
         self._call(self._core.create_namespaced_event, namespace, event)
 
-    def own_image(self, namespace: str, pod: str) -> Image:
-        """What the operator itself runs: one image is operator and worker."""
-        spec = self._call(self._core.read_namespaced_pod, pod, namespace)["spec"]
-        container = next(c for c in spec["containers"] if c["name"] == "operator")
-        secrets = tuple(s["name"] for s in spec.get("imagePullSecrets", []))
-        return Image(container["image"], container["imagePullPolicy"], secrets)
+    def get_pod(self, namespace: str, name: str) -> Object:
+        return self._call(self._core.read_namespaced_pod, name, namespace)
 
     @staticmethod
     def _call(method: Callable[..., Any], *args: Any, **kwargs: Any) -> Object:

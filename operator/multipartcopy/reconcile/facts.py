@@ -83,6 +83,8 @@ class Resource:
     created: datetime
     deleted_at: datetime | None = None
     finalizer: bool = False
+    stored_status: Mapping[str, Any] = field(default_factory=dict)
+    """As it is stored: what a write is the difference to."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,7 @@ def read_resource(body: Mapping[str, Any]) -> Resource:
         created=parse_time(meta["creationTimestamp"]),
         deleted_at=optional_time(meta.get("deletionTimestamp")),
         finalizer=names.FINALIZER in meta.get("finalizers", []),
+        stored_status=body.get("status", {}),
     )
 
 

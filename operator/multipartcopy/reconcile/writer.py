@@ -63,7 +63,7 @@ def write(
             before=resource.status.conditions,
         ),
     )
-    operations = difference(to_json(resource.status), to_json(wanted))
+    operations = difference(resource.stored_status, to_json(wanted))
     if not operations:
         return False
     namespace, name = resource.owner.namespace, resource.owner.name

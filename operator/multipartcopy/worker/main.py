@@ -162,7 +162,7 @@ class Worker:
         return Part(number, offset, min(self._task.part_size, self._task.size - offset))
 
     def _skip_stored(self, connection: Connection) -> None:
-        """Report the parts that the upload holds whole, as the checksum shows that we send last.
+        """Report the parts that the upload holds whole: those with the checksum that we send last.
 
         Raises Failure only for an upload that is lost: a failed listing costs some bytes, no more.
         """

@@ -28,7 +28,7 @@ class Progress:
         self._report = report
         self._parts: dict[int, tuple[str, int]] = {}
         self._longest_etag = 0
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._length = os.fstat(self._file).st_size
         self._write()
 

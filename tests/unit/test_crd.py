@@ -1,0 +1,183 @@
+"""The definition, the dataclasses and the samples say the same."""
+
+import dataclasses
+import enum
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from multipartcopy.api import names
+from multipartcopy.api.codec import camel, to_json
+from multipartcopy.api.spec import Spec
+from multipartcopy.api.status import Status
+
+ROOT = Path(__file__).parents[2]
+CRD = yaml.safe_load((ROOT / "crds/multipartcopies.yaml").read_text())
+(VERSION,) = CRD["spec"]["versions"]
+TOP = VERSION["schema"]["openAPIV3Schema"]["properties"]
+SPEC, STATUS = TOP["spec"], TOP["status"]
+
+Schema = dict[str, Any]
+TYPES = {str: "string", int: "integer", bool: "boolean"}
+
+
+def nodes(schema: Schema, path: str) -> Iterator[tuple[str, Schema]]:
+    """The schema and all schemas in it, each with its path."""
+    yield path, schema
+    for name, child in schema.get("properties", {}).items():
+        yield from nodes(child, f"{path}.{name}")
+    for word in ("items", "additionalProperties"):
+        if word in schema:
+            yield from nodes(schema[word], f"{path}[]")
+
+
+ALL = [*nodes(SPEC, "spec"), *nodes(STATUS, "status")]
+
+
+def differences(cls: type, schema: Schema, path: str) -> Iterator[str]:
+    """What a dataclass and the schema of an object have not in common: names, types, what is required."""
+    hints = typing.get_type_hints(cls)
+    fields = {camel(f.name): (hints[f.name], f) for f in dataclasses.fields(cls)}
+    properties = schema["properties"]
+    for name in fields.keys() ^ properties.keys():
+        yield f"{path}.{name}: only in the {'dataclass' if name in fields else 'definition'}"
+    required = {name for name, (_, field) in fields.items() if not has_default(field)}
+    for name in required ^ set(schema.get("required", [])):
+        yield f"{path}.{name}: required or not"
+    for name in fields.keys() & properties.keys():
+        yield from type_differences(fields[name][0], properties[name], f"{path}.{name}")
+
+
+def type_differences(hint: Any, schema: Schema, path: str) -> Iterator[str]:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        (hint,) = (item for item in arguments if item is not types.NoneType)
+        yield from type_differences(hint, schema, path)
+    elif dataclasses.is_dataclass(hint):
+        yield from differences(typing.cast("type", hint), schema, path)
+    elif origin is tuple:
+        yield from type_differences(arguments[0], schema["items"], f"{path}[]")
+    elif origin is Mapping and dataclasses.is_dataclass(arguments[1]):
+        yield from type_differences(arguments[1], schema["additionalProperties"], f"{path}[]")
+    elif origin is Mapping:
+        if schema["type"] != "object":
+            yield f"{path}: {schema['type']} for a mapping"
+    elif issubclass(hint, enum.Enum):
+        if schema.get("enum") != [member.value for member in hint]:
+            yield f"{path}: {schema.get('enum')} for {list(hint)}"
+    elif schema["type"] != TYPES[hint]:
+        yield f"{path}: {schema['type']} for {hint}"
+
+
+def has_default(field: dataclasses.Field[Any]) -> bool:
+    missing = dataclasses.MISSING
+    return field.default is not missing or field.default_factory is not missing
+
+
+def default_differences(cls: type, schema: Schema, path: str) -> Iterator[str]:
+    """A None is no default; one that is made of fields is {}, as those bring their own."""
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        name, hint = camel(field.name), hints[field.name]
+        if name not in schema["properties"]:
+            continue
+        here = schema["properties"][name]
+        made = field.default_factory is not dataclasses.MISSING
+        default = {} if made else to_json(field.default) if has_default(field) else None
+        if here.get("default") != default:
+            yield f"{path}.{name}: {here.get('default')!r} for {default!r}"
+        if dataclasses.is_dataclass(hint):
+            yield from default_differences(typing.cast("type", hint), here, f"{path}.{name}")
+
+
+def test_the_names_are_those_of_the_api() -> None:
+    assert CRD["metadata"]["name"] == f"{names.PLURAL}.{names.GROUP}"
+    assert CRD["spec"]["group"] == names.GROUP
+    assert CRD["spec"]["names"]["kind"] == names.KIND
+    assert CRD["spec"]["names"]["plural"] == names.PLURAL
+    assert VERSION["name"] == names.VERSION
+
+
+def test_the_spec_is_the_dataclass() -> None:
+    # One type serves both sides, and a version cannot be written.
+    assert list(differences(Spec, SPEC, "spec")) == [
+        "spec.destination.s3.versionId: only in the dataclass"
+    ]
+
+
+def test_the_status_is_the_dataclass() -> None:
+    assert list(differences(Status, STATUS, "status")) == []
+
+
+def test_the_defaults_of_the_spec_are_those_of_the_dataclass() -> None:
+    assert list(default_differences(Spec, SPEC, "spec")) == []
+
+
+def test_the_status_begins_unobserved_and_has_no_other_default() -> None:
+    assert [(p, n["default"]) for p, n in nodes(STATUS, "status") if "default" in n] == [
+        ("status", {"observedGeneration": Status().observed_generation})
+    ]
+
+
+def test_source_and_destination_are_written_alike() -> None:
+    def rules(side: str) -> list[tuple[str, Schema]]:
+        schema = SPEC["properties"][side]["properties"]["s3"]
+        return [
+            (path, {k: v for k, v in node.items() if k not in ("description", "properties")})
+            for path, node in nodes(schema, "")
+            if path != ".versionId"
+        ]
+
+    assert rules("source") == rules("destination")
+
+
+@pytest.mark.parametrize(("path", "schema"), ALL, ids=[path for path, _ in ALL])
+class TestEachSchema:
+    def test_it_has_a_description_in_sentences(self, path: str, schema: Schema) -> None:
+        assert schema["description"].endswith("."), path
+
+    def test_it_has_no_hole(self, path: str, schema: Schema) -> None:
+        assert "x-kubernetes-preserve-unknown-fields" not in schema, path
+        if schema.get("type") == "object":
+            assert schema.keys() & {"properties", "additionalProperties"}, path
+
+    def test_it_is_bounded(self, path: str, schema: Schema) -> None:
+        if schema.get("type") == "string" or schema.get("x-kubernetes-int-or-string"):
+            assert schema.keys() & {"maxLength", "enum"}, path
+        if schema.get("type") == "array":
+            assert "maxItems" in schema, path
+        if "additionalProperties" in schema:
+            assert "maxProperties" in schema, path
+
+    def test_its_rules_say_what_to_write(self, path: str, schema: Schema) -> None:
+        for rule in schema.get("x-kubernetes-validations", []):
+            assert rule["message"], path
+
+
+def test_the_columns() -> None:
+    columns = VERSION["additionalPrinterColumns"]
+    always = [column["name"] for column in columns if "priority" not in column]
+    assert always == ["Phase", "Progress", "Parts", "Size", "Age"]
+
+
+def test_the_full_sample_has_every_field() -> None:
+    documents = yaml.safe_load_all((ROOT / "manifests/samples/full.yaml").read_text())
+    (sample,) = (d for d in documents if d["kind"] == names.KIND)
+    written = {path for path, _ in values(sample["spec"], "spec")}
+    # Each side may carry either of these two, and the sample shows one of each.
+    exclusive = {"secretRef", "secretRef.name", "anonymous", "caSecretRef", "caSecretRef.name"}
+    either = {f"spec.{side}.s3.{name}" for side in ("source", "destination") for name in exclusive}
+    assert {path for path, _ in nodes(SPEC, "spec")} - either == written - either
+    assert {p.split(".s3.")[1] for p in written & either} == exclusive
+
+
+def values(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    yield path, value
+    if isinstance(value, dict):
+        for name, child in value.items():
+            yield from values(child, f"{path}.{name}")

@@ -1,0 +1,146 @@
+"""The worker as a whole, in this process, against the scripted stores."""
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from multipartcopy.api.reasons import Reason
+from multipartcopy.api.report import Report, capacity, decode_report
+from multipartcopy.api.spec import AddressingStyle, S3Location
+from multipartcopy.api.task import Task, Work
+from multipartcopy.worker.main import main
+from multipartcopy.worker.relay import Patience, Stream
+from tests.unit.worker.scripted import SIZE, Handler, Script, error, right, stored_as
+
+PART_SIZE = 100_000
+Run = Callable[..., tuple[int, Report]]
+
+
+@pytest.fixture(autouse=True)
+def _sigterm() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def run(script: Script, tmp_path: Path) -> Run:
+    def run(
+        *, checksum: bool = False, streams: int = 2, anonymous: bool = True
+    ) -> tuple[int, Report]:
+        location = S3Location(
+            "b",
+            "k",
+            endpoint=f"http://127.0.0.1:{script.server_port}",
+            addressing_style=AddressingStyle.PATH,
+            anonymous=anonymous,
+        )
+        work = (Work(9, ""), Work(5, "1-30"))
+        task = Task(
+            location, "pinned", SIZE, location, "id", 1, 1, PART_SIZE, streams, checksum, work
+        )
+        environ = {
+            "MULTIPARTCOPY_TASK": task.encode(),
+            "JOB_COMPLETION_INDEX": "1",
+            "MULTIPARTCOPY_SECRETS": str(tmp_path),
+            "MULTIPARTCOPY_REPORT": str(tmp_path / "report"),
+        }
+        code = main(environ, Patience(tries=2, grace=0, pause=0.001))
+        report = decode_report((tmp_path / "report").read_text())
+        assert report
+        return code, report
+
+    return run
+
+
+def refuse(script: Script, monkeypatch: pytest.MonkeyPatch, ranges: set[str]) -> None:
+    """503 for GETs of these ranges."""
+
+    def get(handler: Handler) -> None:
+        script.requests.append(handler)
+        refused = handler.headers.get("Range") in ranges
+        (error(503, "SlowDown") if refused else right)(handler)
+
+    monkeypatch.setattr(Handler, "do_GET", get)
+
+
+def byte_range(part: int) -> str:
+    return f"bytes={(part - 1) * PART_SIZE}-{part * PART_SIZE - 1}"
+
+
+def test_all_parts(run: Run) -> None:
+    code, report = run()
+    assert (code, report.batch, report.parts, report.sent) == (0, 5, "1-30", SIZE)
+
+
+def test_a_part_that_fails_does_not_lose_the_others(
+    script: Script, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse(script, monkeypatch, {byte_range(7)})
+    code, report = run()
+    assert (code, report.parts) == (1, "1-6,8-30")
+    assert report.error
+    assert (report.error.code, report.error.part) == (Reason.SOURCE_UNAVAILABLE, 7)
+
+
+def test_it_leaves_when_part_after_part_fails(
+    script: Script, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse(script, monkeypatch, {byte_range(part) for part in range(1, 31)})
+    code, report = run()
+    assert (code, report.parts) == (1, "")
+    assert len({request.headers["Range"] for request in script.requests}) <= 4
+
+
+def test_a_permanent_error_stops_it(script: Script, run: Run) -> None:
+    script.gets.append(error(404, "NoSuchKey"))
+    code, report = run(streams=1)
+    assert (code, report.parts) == (42, "")
+    assert report.error
+    assert (report.error.code, report.error.part) == (Reason.SOURCE_NOT_FOUND, 1)
+    assert len(script.requests) == 1
+
+
+def test_no_more_parts_than_the_report_has_room_for(script: Script, run: Run) -> None:
+    etag = "e" * 150
+    script.puts += [stored_as(ETag=etag)] * 30
+    code, report = run()
+    assert code == 0
+    assert report.parts == f"1-{capacity(len(etag))}"
+    assert capacity(len(etag)) < 30
+
+
+def test_a_listing_that_fails_is_done_without(script: Script, run: Run) -> None:
+    script.gets += [error(500, "InternalError")] * 2
+    code, report = run(checksum=True)
+    assert (code, report.parts) == (0, "1-30")
+
+
+def test_an_empty_listing_is_asked_for_once(script: Script, run: Run) -> None:
+    assert run(checksum=True)[0] == 0
+    assert sum("part-number-marker" in request.path for request in script.requests) == 1
+
+
+def test_no_credentials(run: Run) -> None:
+    code, report = run(anonymous=False)
+    assert code == 1
+    assert report.error
+    assert report.error.code == Reason.ACCESS_DENIED
+    assert "AWS_ACCESS_KEY_ID" in report.error.message
+
+
+def test_what_nobody_expected(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def copy(stream: Stream, part: Any) -> None:
+        raise ZeroDivisionError("never")
+
+    monkeypatch.setattr(Stream, "copy", copy)
+    code, report = run()
+    assert code == 1
+    assert report.error
+    assert (report.error.code, report.error.message) == (
+        Reason.WORKER_FAILED,
+        "ZeroDivisionError: never",
+    )
