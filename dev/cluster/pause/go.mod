@@ -1,0 +1,3 @@
+module multipartcopy.dev/dev/cluster/pause
+
+go 1.26
