@@ -94,9 +94,9 @@ def get(*arguments: str) -> Any:
 
 
 def apply(*objects: dict[str, Any], namespace: str | None = None) -> None:
-    text = "\n---\n".join(json.dumps(o) for o in objects)
+    everything = {"apiVersion": "v1", "kind": "List", "items": objects}
     where = ["--namespace", namespace] if namespace else []
-    kubectl("apply", *where, "--filename=-", stdin=text)
+    kubectl("apply", *where, "--filename=-", stdin=json.dumps(everything))
 
 
 def wait_until(what: str, check: Callable[[], T | None], seconds: float, pause: float = 0.2) -> T:
@@ -132,9 +132,9 @@ def install_operator(image: str, *flags: str) -> None:
         kubectl("apply", "--kustomize", directory, timeout=120)
     kubectl("wait", "--for=condition=Established", "crd/multipartcopies.multipartcopy.dev")
     # The same tag may name a newer image than the one that runs.
-    kubectl("--namespace", SYSTEM, "rollout", "restart", "deployment/multipartcopy")
+    kubectl("--namespace", SYSTEM, "rollout", "restart", "deployment/multipartcopy-operator")
     kubectl(
-        *("--namespace", SYSTEM, "rollout", "status", "deployment/multipartcopy", "--timeout=120s"),
+        *("--namespace", SYSTEM, "rollout", "status", "deployment/multipartcopy-operator", "--timeout=120s"),
         timeout=130,
     )
 

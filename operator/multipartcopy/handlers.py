@@ -71,8 +71,9 @@ def settings() -> kopf.OperatorSettings:
     chosen.networking.error_backoffs = [1, 2, 3, 5, 8] + [10] * 60
     chosen.networking.request_timeout = 30
     chosen.posting.enabled = False
-    # kopf logs the success of a handler for every event of every pod.
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    # The success of a handler for every event of every pod, and of every health check, is no news.
+    for noisy in ("kopf.objects", "kopf.activities.probe", "aiohttp.access"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     return chosen
 
 
