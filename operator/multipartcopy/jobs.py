@@ -1,11 +1,13 @@
 """Pure: one run of an attempt to the manifest of its Indexed Job."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from multipartcopy.api import names
+from multipartcopy.api.codec import to_json
 from multipartcopy.api.spec import S3Location, Spec
 from multipartcopy.api.status import Status
 from multipartcopy.api.task import Task, Work
@@ -64,7 +66,7 @@ def build_job(
     of 42 ends the whole Job; a disruption of a pod counts against nothing.
     """
     meta = {"labels": labels(owner, status.attempt, status.run)}
-    meta_annotations = {names.LABEL_NAME: owner.name}
+    meta_annotations = {names.LABEL_NAME: owner.name, names.WORKER: worker_spec(spec)}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -109,6 +111,11 @@ def build_job(
             },
         },
     }
+
+
+def worker_spec(spec: Spec) -> str:
+    """What of the spec a Job cannot take up any more once it is made; kept on it to see a change."""
+    return json.dumps(to_json(spec.worker), sort_keys=True)
 
 
 def build_task(spec: Spec, status: Status, work: list[Work]) -> Task:

@@ -82,7 +82,11 @@ def report(
 
 
 def pod(
-    message: Report | str | None = None, *, code: int = 0, reason: str = "Completed", **changes: object
+    message: Report | str | None = None,
+    *,
+    code: int = 0,
+    reason: str = "Completed",
+    **changes: object,
 ) -> Pod:
     """Finished where a message is given, else running."""
     plain = Pod("pod", "pod-uid", 1, 1, running=message is None, memory_limit="64Mi")

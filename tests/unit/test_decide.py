@@ -7,6 +7,7 @@ import pytest
 
 from multipartcopy.api.report import WorkerError
 from multipartcopy.api.status import Failing, Intent, LastFailure, Phase, Plan, Retry
+from multipartcopy.jobs import worker_spec
 from multipartcopy.reconcile import decide as steps
 from multipartcopy.reconcile.decide import decide
 from multipartcopy.reconcile.facts import Limits, format_time
@@ -131,7 +132,10 @@ def test_a_permanent_error_ends_the_attempt_and_keeps_what_was_reported():
     assert isinstance(step, steps.Write)
     assert step.phase is Phase.ABORTING
     assert step.status.failing
-    assert (step.status.failing.reason, step.status.failing.message) == ("SourceChanged", "other ETag")
+    assert (step.status.failing.reason, step.status.failing.message) == (
+        "SourceChanged",
+        "other ETag",
+    )
     assert step.status.last_failure
     assert step.status.last_failure.part == 7
     assert step.status.batches["0"].parts == "1"
@@ -148,7 +152,7 @@ def test_a_lost_upload_is_looked_into():
     [
         ({"pods": (pod("", code=137, reason="OOMKilled"),)}, "OOMKilled", "limit of 64Mi"),
         ({"pods": (pod("", code=1, reason="Error"),)}, "WorkerFailed", "status 1"),
-        ({"pods": (pod("{\"v", code=0),)}, "ReportLost", "no readable report"),
+        ({"pods": (pod('{"v', code=0),)}, "ReportLost", "no readable report"),
         ({"refused": (steps.Reason.QUOTA_EXCEEDED, "exceeded quota: q")}, "QuotaExceeded", "q"),
         (
             {"pods": (pod(running=False, waiting=(steps.Reason.UNSCHEDULABLE, "0/1 nodes")),)},
@@ -159,6 +163,10 @@ def test_a_lost_upload_is_looked_into():
 )
 def test_waiting_and_retrying_say_why(seen, reason, words):
     step = decide(facts(UPLOADING, jobs=(job(),), written_at=NOW, **seen))
+    if isinstance(step, steps.Write):
+        assert step.status.last_failure
+        assert step.status.last_failure.reason == reason
+        step = decide(facts(step.status, jobs=(job(),), written_at=NOW, **seen))
     assert isinstance(step, steps.Wait)
     assert step.reason == reason
     assert words in step.message
@@ -167,7 +175,10 @@ def test_waiting_and_retrying_say_why(seen, reason, words):
 def test_the_reason_stays_through_the_back_off():
     failure = LastFailure("OOMKilled", "killed", time=format_time(NOW))
     waiting = replace(
-        UPLOADING, run=2, retry=Retry(1, format_time(NOW + timedelta(seconds=9))), last_failure=failure
+        UPLOADING,
+        run=2,
+        retry=Retry(1, format_time(NOW + timedelta(seconds=9))),
+        last_failure=failure,
     )
     step = decide(facts(waiting))
     assert isinstance(step, steps.Wait)
@@ -178,6 +189,13 @@ def test_a_running_pod_outweighs_another_that_waits():
     stuck = pod(running=False, waiting=(steps.Reason.UNSCHEDULABLE, "0/1 nodes"))
     step = decide(facts(UPLOADING, jobs=(job(),), pods=(pod(), stuck), listed_at=NOW))
     assert step.reason == "Copying"
+
+
+def test_a_stuck_job_is_made_anew_for_a_changed_worker_spec():
+    outdated = job(worker="other")
+    assert isinstance(decide(facts(UPLOADING, jobs=(outdated,))), steps.DeleteJobs)
+    assert isinstance(decide(facts(UPLOADING, jobs=(outdated,), pods=(pod(),))), steps.ListParts)
+    assert isinstance(decide(facts(UPLOADING, jobs=(job(worker=worker_spec(SPEC)),))), steps.Wait)
 
 
 def test_the_deadline_counts_from_the_start_and_not_while_suspended():

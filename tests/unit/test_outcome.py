@@ -203,7 +203,10 @@ def test_a_refused_complete(kind, kept_intent, reason):
 
 
 def test_a_store_that_is_away_is_waited_for():
-    for side, reason in (("source", "SourceUnavailable"), ("destination", "DestinationUnavailable")):
+    for side, reason in (
+        ("source", "SourceUnavailable"),
+        ("destination", "DestinationUnavailable"),
+    ):
         result = outcome.refused(facts(), INSPECT, error(Kind.RETRY, side), LIMITS, None)
         assert isinstance(result, Wait)
         assert result.reason == reason

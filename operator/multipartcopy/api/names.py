@@ -14,6 +14,8 @@ LABEL_UID = f"{GROUP}/uid"
 LABEL_NAME = f"{GROUP}/name"
 LABEL_ATTEMPT = f"{GROUP}/attempt"
 LABEL_RUN = f"{GROUP}/run"
+WORKER = f"{GROUP}/worker"
+"""Annotation of a Job: the ``spec.worker`` that it was made for."""
 
 SOURCE_STAMP = "multipartcopy-source"
 """User metadata key on the destination (sent as ``x-amz-meta-multipartcopy-source``): which source it is a copy of."""

@@ -11,6 +11,7 @@ from multipartcopy.api.quantity import format_bytes
 from multipartcopy.api.reasons import Reason, reason_of
 from multipartcopy.api.status import Failing, LastFailure, Phase, Status
 from multipartcopy.api.task import Work
+from multipartcopy.jobs import worker_spec
 from multipartcopy.reconcile import ledger
 from multipartcopy.reconcile.facts import Facts, Job, Limits, failure_of, format_time, parse_time
 
@@ -210,10 +211,14 @@ def _start(facts: Facts, folded: Status, work: tuple[Work, ...]) -> Action:
 def _watch(facts: Facts, folded: Status, job: Job) -> Action:
     """A run is under way: record what came in, follow the spec, look how far it is."""
     reason, message = _news(facts, job)
+    stuck = not any(pod.running for pod in facts.pods)
+    if stuck and job.worker is not None and job.worker != worker_spec(facts.spec):
+        # It waits, or fails, for what the spec no longer asks for: make it anew.
+        return DeleteJobs(Phase.COPYING, reason, message, (job.name,))
     wanted = min(facts.spec.parallelism, job.completions)
     if wanted != job.parallelism:
         return Scale(Phase.COPYING, reason, message, job.name, wanted)
-    if folded != facts.status and _may_write(facts):
+    if folded != facts.status and (_may_write(facts) or _fails_anew(facts.status, folded)):
         return Write(Phase.COPYING, reason, message, folded)
     assert facts.status.plan is not None
     pages = -(-facts.status.plan.part_count // 1000)
@@ -281,6 +286,12 @@ def _permanent(facts: Facts, limits: Limits) -> LastFailure | None:
     if denied and retry and retry.failures >= limits.denied_runs:
         return last
     return None
+
+
+def _fails_anew(before: Status, after: Status) -> bool:
+    """A failure of another kind than the last is told at once."""
+    known = before.last_failure.reason if before.last_failure else None
+    return after.last_failure is not None and after.last_failure.reason != known
 
 
 def _may_write(facts: Facts) -> bool:

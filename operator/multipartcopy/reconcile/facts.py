@@ -68,7 +68,8 @@ class Job:
     deleting: bool = False
     parallelism: int = 1
     completions: int = 1
-    created: datetime | None = None
+    worker: str | None = None
+    """The ``spec.worker`` that it was made for."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def read_job(body: Mapping[str, Any]) -> Job:
         deleting="deletionTimestamp" in meta,
         parallelism=spec.get("parallelism", 1),
         completions=spec.get("completions", 1),
-        created=optional_time(meta.get("creationTimestamp")),
+        worker=meta.get("annotations", {}).get(names.WORKER),
     )
 
 

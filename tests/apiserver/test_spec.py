@@ -1,0 +1,224 @@
+"""What the API server accepts, refuses, fills in and protects."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.apiserver.kubectl import Kubectl
+from tests.apiserver.samples import ABSENT, Changes, manifest
+
+SOURCE, DESTINATION = "source.s3", "destination.s3"
+
+ACCEPTED: dict[str, Changes] = {
+    "minimal": {},
+    "anonymous source": {f"{SOURCE}.anonymous": True, f"{SOURCE}.secretRef": ABSENT},
+    "anonymous false beside a Secret": {f"{SOURCE}.anonymous": False},
+    "endpoint by name and port": {f"{SOURCE}.endpoint": "http://minio:9000"},
+    "endpoint by IPv4": {f"{SOURCE}.endpoint": "https://10.0.0.1"},
+    "endpoint by IPv6": {f"{SOURCE}.endpoint": "http://[fd00::1]:9000"},
+    "endpoint with a path": {f"{SOURCE}.endpoint": "https://gateway.example.com/storage/s3/"},
+    "bucket in the old style": {f"{SOURCE}.bucket": "My_Old.Bucket"},
+    "region of another store": {f"{SOURCE}.region": "auto"},
+    "key of 1024 bytes": {f"{SOURCE}.key": "k" * 1024},
+    "key with dots in its names": {f"{SOURCE}.key": "/.hidden/..a/b../c...d"},
+    "key in other alphabets": {f"{SOURCE}.key": "資料/данные 100% + ?#&"},
+    "same names at another endpoint": {
+        f"{DESTINATION}.bucket": "origin",
+        f"{DESTINATION}.endpoint": "http://minio:9000",
+    },
+    "an older version onto its own key": {
+        f"{SOURCE}.versionId": "v1",
+        f"{DESTINATION}.bucket": "origin",
+    },
+    "smallest part": {"partSize": "5Mi"},
+    "largest part": {"partSize": "5Gi"},
+    "part in decimal units": {"partSize": "100M"},
+    "part in bytes": {"partSize": "5242880"},
+    "most pods": {"parallelism": 1000},
+    "most streams": {"worker.streams": 16},
+    "resources": {
+        "worker.resources": {"limits": {"memory": "1Gi", "cpu": 2}, "requests": {"cpu": "0.5"}}
+    },
+    "CPU limit at the default request": {"worker.resources.limits": {"cpu": "100m"}},
+    "no retries": {"backoffLimitPerBatch": 0},
+    "deadline": {"activeDeadlineSeconds": 1},
+    "deleted at once": {"ttlSecondsAfterFinished": 0},
+}
+
+EXCLUSIVE = "write either secretRef, with the name of a Secret, or anonymous: true"
+URL = "write a URL of http or https, a host, and where needed a port and a path"
+PART_SIZE = "write Auto, or a whole quantity from 5Mi to 5Gi, for example 64Mi"
+MEMORY = "write a whole quantity of at least 16Mi, for example 64Mi"
+DOTS = 'write a key without the path segments "." and ".."'
+
+REFUSED: dict[str, tuple[Changes, str]] = {
+    "no source": ({"source": ABSENT}, "spec.source: Required value"),
+    "no member of source": ({"source": {}}, "spec.source.s3: Required value"),
+    "no bucket": ({f"{SOURCE}.bucket": ABSENT}, "spec.source.s3.bucket: Required value"),
+    "no key": ({f"{DESTINATION}.key": ABSENT}, "spec.destination.s3.key: Required value"),
+    "no way in": ({f"{SOURCE}.secretRef": ABSENT}, EXCLUSIVE),
+    "two ways in": ({f"{DESTINATION}.anonymous": True}, EXCLUSIVE),
+    "same object": (
+        {f"{DESTINATION}.bucket": "origin"},
+        "source and destination are the same object",
+    ),
+    "version of the destination": ({f"{DESTINATION}.versionId": "v1"}, "unknown field"),
+    "endpoint without scheme": ({f"{SOURCE}.endpoint": "minio:9000"}, URL),
+    "endpoint of another scheme": ({f"{SOURCE}.endpoint": "ftp://minio"}, URL),
+    "endpoint with a user": ({f"{SOURCE}.endpoint": "https://me:secret@minio"}, URL),
+    "endpoint with a query": ({f"{DESTINATION}.endpoint": "https://minio?a=b"}, URL),
+    "endpoint with a fragment": ({f"{SOURCE}.endpoint": "https://minio/#a"}, URL),
+    "endpoint in two lines": ({f"{SOURCE}.endpoint": "https://minio\n"}, URL),
+    "empty endpoint": ({f"{SOURCE}.endpoint": ""}, "should be at least 1 chars long"),
+    "region with a slash": ({f"{SOURCE}.region": "a/b"}, "spec.source.s3.region in body should"),
+    "short bucket": ({f"{SOURCE}.bucket": "ab"}, "should be at least 3 chars long"),
+    "long bucket": ({f"{SOURCE}.bucket": "b" * 64}, "may not be more than 63"),
+    "bucket with a slash": ({f"{SOURCE}.bucket": "a/b"}, "spec.source.s3.bucket in body should"),
+    "ARN for a bucket": (
+        {f"{SOURCE}.bucket": "arn:aws:s3:::origin"},
+        "spec.source.s3.bucket in body should match",
+    ),
+    "empty key": ({f"{SOURCE}.key": ""}, "should be at least 1 chars long"),
+    "long key": ({f"{SOURCE}.key": "k" * 1025}, "may not be more than 1024"),
+    "key of few characters and many bytes": (
+        {f"{SOURCE}.key": "ж" * 513},
+        "write a key of at most 1024 bytes",
+    ),
+    "key that climbs": ({f"{DESTINATION}.key": "a/../b"}, DOTS),
+    "key that begins with a dot segment": ({f"{SOURCE}.key": "./b"}, DOTS),
+    "key that ends with a dot segment": ({f"{SOURCE}.key": "a/.."}, DOTS),
+    "addressing style": ({f"{SOURCE}.addressingStyle": "path"}, '"Auto", "Path", "Virtual"'),
+    "name of a Secret": (
+        {f"{SOURCE}.secretRef.name": "Not_A_Name"},
+        "spec.source.s3.secretRef.name in body should match",
+    ),
+    "Secret in another namespace": (
+        {f"{SOURCE}.secretRef.namespace": "kube-system"},
+        "unknown field",
+    ),
+    "part below the least": ({"partSize": "4Mi"}, PART_SIZE),
+    "part above the most": ({"partSize": "6Gi"}, PART_SIZE),
+    "broken part": ({"partSize": "5.5Mi"}, PART_SIZE),
+    "part in thousandths": ({"partSize": "6000000000m"}, PART_SIZE),
+    "part in words": ({"partSize": "auto"}, PART_SIZE),
+    "part as a number": ({"partSize": 5242880}, "must be of type string"),
+    "no pods": ({"parallelism": 0}, "should be greater than or equal to 1"),
+    "too many pods": ({"parallelism": 1001}, "should be less than or equal to 1000"),
+    "no streams": ({"worker.streams": 0}, "should be greater than or equal to 1"),
+    "too many streams": ({"worker.streams": 17}, "should be less than or equal to 16"),
+    "image": ({"worker.image": "mine"}, "unknown field"),
+    "little memory": ({"worker.resources.limits": {"memory": "8Mi"}}, MEMORY),
+    "broken memory": ({"worker.resources.limits": {"memory": "64.5Mi"}}, MEMORY),
+    "memory apart from its limit": (
+        {"worker.resources.requests": {"memory": "32Mi"}},
+        "unknown field",
+    ),
+    "a GPU": ({"worker.resources.limits": {"nvidia.com/gpu": "1"}}, "unknown field"),
+    "CPU in words": (
+        {"worker.resources.requests": {"cpu": "much"}},
+        "spec.worker.resources.requests.cpu in body should match",
+    ),
+    "CPU limit below the request": (
+        {"worker.resources.limits": {"cpu": "50m"}},
+        "write a requests.cpu that is not above limits.cpu",
+    ),
+    "overwrite": ({"overwrite": "Yes"}, '"IfDifferent", "Always", "Never"'),
+    "many retries": ({"backoffLimitPerBatch": 101}, "should be less than or equal to 100"),
+    "deadline at once": ({"activeDeadlineSeconds": 0}, "should be greater than or equal to 1"),
+    "past time to live": ({"ttlSecondsAfterFinished": -1}, "should be greater than or equal to 0"),
+    "misspelt field": ({"paralelism": 4}, "unknown field"),
+}
+
+
+@pytest.mark.parametrize("changes", ACCEPTED.values(), ids=ACCEPTED)
+def test_accepted(kubectl: Kubectl, changes: Changes) -> None:
+    kubectl("create", "--dry-run=server", "-f-", stdin=manifest(changes))
+
+
+@pytest.mark.parametrize(("changes", "sentence"), REFUSED.values(), ids=REFUSED)
+def test_refused(kubectl: Kubectl, changes: Changes, sentence: str) -> None:
+    assert sentence in kubectl.refused("create", "--dry-run=server", "-f-", stdin=manifest(changes))
+
+
+def test_defaults_are_written_into_the_resource(kubectl: Kubectl) -> None:
+    created = kubectl.create(manifest())
+    location = {"region": "us-east-1", "addressingStyle": "Auto", "anonymous": False}
+    assert created["spec"] == {
+        "source": {
+            "s3": {"bucket": "origin", "key": "a/key", "secretRef": {"name": "in"}, **location}
+        },
+        "destination": {
+            "s3": {"bucket": "target", "key": "a/key", "secretRef": {"name": "out"}, **location}
+        },
+        "partSize": "Auto",
+        "parallelism": 4,
+        "worker": {
+            "streams": 4,
+            "resources": {"limits": {"memory": "64Mi"}, "requests": {"cpu": "100m"}},
+        },
+        "overwrite": "IfDifferent",
+        "suspend": False,
+        "backoffLimitPerBatch": 3,
+    }
+    assert created["status"] == {"observedGeneration": -1}
+
+
+@pytest.mark.parametrize("side", ["source", "destination"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bucket": "another"},
+        {"key": "another"},
+        {"endpoint": "http://another:9000"},
+        {"secretRef": {"name": "another"}},
+        {"anonymous": True, "secretRef": None},
+    ],
+    ids=str,
+)
+def test_the_objects_are_immutable(kubectl: Kubectl, side: str, change: Changes) -> None:
+    name = kubectl.create(manifest())["metadata"]["name"]
+    patch = _patch({side: {"s3": change}})
+    assert f"{side} is immutable: create another MultipartCopy instead" in kubectl.refused(
+        "patch", "mpc", name, *patch
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"parallelism": 8},
+        {"suspend": True},
+        {"worker": {"streams": 8, "resources": {"limits": {"memory": "128Mi"}}}},
+        {"partSize": "64Mi"},
+        {"overwrite": "Always"},
+        {"backoffLimitPerBatch": 6},
+        {"activeDeadlineSeconds": 60},
+        {"ttlSecondsAfterFinished": 60},
+    ],
+    ids=str,
+)
+def test_the_rest_can_be_changed(kubectl: Kubectl, change: Changes) -> None:
+    created = kubectl.create(manifest())
+    name = created["metadata"]["name"]
+    kubectl("patch", "mpc", name, *_patch(change))
+    assert kubectl.get(name)["metadata"]["generation"] == 2
+
+
+@pytest.mark.parametrize("options", [["--server-side"], []], ids=["server-side", "client-side"])
+def test_applying_again_changes_nothing(kubectl: Kubectl, options: list[str]) -> None:
+    """A GitOps tool does it all the time. (The first repetition stores the default of status.)"""
+    copy = manifest()
+
+    def apply() -> dict[str, Any]:
+        kubectl("apply", *options, "-f-", stdin=copy)
+        return kubectl.get(copy["metadata"]["name"])
+
+    first, second, third = apply(), apply(), apply()
+    assert first["metadata"]["generation"] == second["metadata"]["generation"] == 1
+    assert {**first, "metadata": None} == {**second, "metadata": None}
+    assert second == third
+
+
+def _patch(spec: Changes) -> tuple[str, str]:
+    return "--type=merge", f"--patch={json.dumps({'spec': spec})}"

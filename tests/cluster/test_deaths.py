@@ -1,0 +1,149 @@
+"""Any process may die between any two effects; each is stopped there by a gate, not by luck."""
+
+import pytest
+
+from dev import lab
+from tests.cluster.conftest import Operator, World, kill_worker
+
+LAST_PART = r"PUT .*partNumber=40&"
+COMPLETE = r"POST .*uploadId="
+
+
+def recorded(world: World, name: str) -> int:
+    return world.status(name).get("progress", {}).get("partsDone", 0)
+
+
+def test_the_operator_in_the_middle_of_the_copy(
+    world: World, data: bytes, sha256: str, operator: Operator
+):
+    world.destination_gate.hold(LAST_PART)
+    world.copy("orphaned", "data", to="orphaned")
+    world.destination_gate.wait_held()
+    lab.wait_until("a ledger of 39 parts", lambda: recorded(world, "orphaned") == 39, 60)
+    upload = world.status("orphaned")["upload"]["id"]
+    operator.kill()
+    world.destination_gate.open()
+    status = world.wait_condition("orphaned", "Complete")
+    assert status["upload"]["id"] == upload
+    assert (status["attempt"], status["run"]) == (1, 1)
+    assert world.sha256("orphaned") == sha256
+
+
+@pytest.mark.parametrize("how", ["forward", "drop"])
+def test_the_operator_between_the_intent_and_its_answer(
+    world: World, data: bytes, sha256: str, operator: Operator, how: str
+):
+    """Once the store completes and nobody hears of it, once the request is lost."""
+    name = f"completing-{how}"
+    world.destination_gate.hold(COMPLETE)
+    world.copy(name, "data", to=name)
+    world.destination_gate.wait_held()
+    assert world.status(name)["completing"]["etag"].endswith("-40")
+    assert not world.exists(name)
+    operator.kill()
+    world.destination_gate.open(how)
+    status = world.wait_condition(name, "Complete")
+    assert world.reason(name) == "Copied"
+    assert status["attempt"] == 1
+    assert world.sha256(name) == sha256
+    assert world.uploads(name) == []
+
+
+def test_the_operator_before_the_upload_id_is_written(
+    world: World, data: bytes, sha256: str, operator: Operator
+):
+    """The store has made the upload when the operator dies; the next one finds it by the claim."""
+    name = "unrecorded"
+    world.destination_gate.hold(r"POST .*\?uploads")
+    world.copy(name, "data", to=name)
+    world.destination_gate.wait_held()
+    operator.kill()
+    world.destination_gate.open()
+    status = world.wait_condition(name, "Complete")
+    assert status["attempt"] == 1
+    assert world.sha256(name) == sha256
+    assert world.uploads(name) == []
+
+
+def test_deleted_while_the_operator_is_down(world: World, data: bytes, operator: Operator):
+    world.destination_gate.hold(LAST_PART)
+    world.copy("forgotten", "data", to="forgotten")
+    world.destination_gate.wait_held()
+    operator.kill()
+    operator.scale(0)
+    lab.kubectl("--namespace", world.namespace, "delete", "mpc", "forgotten", "--wait=false")
+    assert world.uploads("forgotten")
+    operator.scale(1)
+    world.destination_gate.open()
+    lab.kubectl(
+        *("--namespace", world.namespace, "wait", "mpc/forgotten", "--for=delete", "--timeout=90s"),
+        timeout=100,
+    )
+    assert world.uploads("forgotten") == []
+    assert not world.exists("forgotten")
+
+
+def test_deleted_in_the_middle_of_the_copy(world: World, data: bytes):
+    world.destination_gate.hold(LAST_PART)
+    world.copy("unwanted", "data", to="unwanted")
+    world.destination_gate.wait_held()
+    uid = world.get("unwanted")["metadata"]["uid"]
+    world.delete("unwanted")
+    assert world.uploads("unwanted") == []
+    assert not world.exists("unwanted")
+    selector = f"--selector=multipartcopy.dev/uid={uid}"
+    lab.wait_until(
+        "no pod left",
+        lambda: not lab.get("--namespace", world.namespace, "pods", selector)["items"],
+        60,
+    )
+
+
+def test_a_worker(world: World, data: bytes, sha256: str):
+    world.destination_gate.hold(LAST_PART)
+    world.copy("wounded", "data", to="wounded")
+    world.destination_gate.wait_held()
+    running = [
+        pod
+        for pod in world.pods("wounded")
+        if "running" in (pod["status"].get("containerStatuses") or [{}])[0].get("state", {})
+    ]
+    assert running
+    for pod in running:
+        kill_worker(pod, world.namespace)
+    world.destination_gate.open("drop")
+    status = world.wait_condition("wounded", "Complete", 180)
+    assert status["lastFailure"]["exitCode"] == 137
+    assert world.sha256("wounded") == sha256
+
+
+def test_the_job_is_deleted_by_hand(world: World, data: bytes, sha256: str):
+    world.destination_gate.hold(LAST_PART)
+    world.copy("jobless", "data", to="jobless")
+    world.destination_gate.wait_held()
+    uid = world.get("jobless")["metadata"]["uid"]
+    lab.kubectl(
+        *("--namespace", world.namespace, "delete", "job"),
+        f"--selector=multipartcopy.dev/uid={uid}",
+    )
+    world.destination_gate.open("drop")
+    world.wait_condition("jobless", "Complete")
+    assert world.sha256("jobless") == sha256
+
+
+def test_suspend_and_resume(world: World, data: bytes, sha256: str):
+    world.destination_gate.hold(LAST_PART)
+    world.copy("paused", "data", to="paused")
+    world.destination_gate.wait_held()
+    lab.wait_until("a ledger of 39 parts", lambda: recorded(world, "paused") == 39, 60)
+    world.patch("paused", suspend=True)
+    world.wait_reason("paused", "Suspended")
+    lab.wait_until("no pod left", lambda: not world.pods("paused"), 60)
+    before = world.status("paused")
+    assert before["phase"] == "Suspended"
+    assert len(world.uploads("paused")) == 1
+    world.destination_gate.open("drop")
+    world.patch("paused", suspend=False)
+    status = world.wait_condition("paused", "Complete")
+    assert status["upload"] == before["upload"]
+    assert world.sha256("paused") == sha256

@@ -1,0 +1,92 @@
+"""What cannot be done ends in a condition that says why, and leaves nothing behind."""
+
+import secrets
+
+from dev import lab
+from tests.cluster.conftest import MiB, World
+
+LAST_PART = r"PUT .*partNumber=40&"
+
+
+def test_a_missing_destination_bucket(world: World, data: bytes):
+    world.copy("nowhere", "data", bucket="no-such-bucket")
+    world.wait_condition("nowhere", "Failed", 60)
+    assert world.reason("nowhere") == "BucketNotFound"
+    assert "no-such-bucket" in world.message("nowhere")
+
+
+def test_a_missing_source(world: World):
+    world.copy("nothing", "no-such-key")
+    world.wait_condition("nothing", "Failed", 60)
+    assert world.reason("nothing") == "SourceNotFound"
+    assert "no-such-key" in world.message("nothing")
+
+
+def test_never_overwrite(world: World, data: bytes):
+    world.destination.put_object(Bucket="dst", Key="kept", Body=b"kept")
+    world.copy("never", "data", to="kept", overwrite="Never")
+    world.wait_condition("never", "Failed", 60)
+    assert world.reason("never") == "DestinationExists"
+    assert world.destination.get_object(Bucket="dst", Key="kept")["Body"].read() == b"kept"
+
+
+def test_a_source_that_changes_under_the_copy(world: World):
+    world.put("moving", secrets.token_bytes(100 * MiB))
+    world.destination_gate.hold(r"PUT .*partNumber=2&")
+    world.copy("moving", "moving", parallelism=1, worker={"streams": 1})
+    world.destination_gate.wait_held()
+    world.put("moving", secrets.token_bytes(100 * MiB))
+    world.destination_gate.open()
+    world.wait_condition("moving", "Failed", 90)
+    assert world.reason("moving") == "SourceChanged"
+    assert world.uploads("moving") == []
+    assert not world.exists("moving")
+
+
+def test_a_destination_that_somebody_else_writes(world: World, data: bytes):
+    world.destination_gate.hold(LAST_PART)
+    world.copy("raced", "data", to="raced")
+    world.destination_gate.wait_held()
+    world.destination.put_object(Bucket="dst", Key="raced", Body=b"theirs")
+    world.destination_gate.open()
+    world.wait_condition("raced", "Failed", 90)
+    assert world.reason("raced") == "DestinationChanged"
+    assert world.destination.get_object(Bucket="dst", Key="raced")["Body"].read() == b"theirs"
+    assert world.uploads("raced") == []
+
+
+def test_a_deadline(world: World, data: bytes):
+    world.destination_gate.hold(LAST_PART)
+    world.copy("late", "data", to="late", activeDeadlineSeconds=5)
+    world.destination_gate.wait_held()
+    world.wait_condition("late", "Failed", 90)
+    assert world.reason("late") == "DeadlineExceeded"
+    assert world.uploads("late") == []
+    assert not world.exists("late")
+
+
+def test_an_upload_that_a_stranger_aborts_is_begun_again(world: World, data: bytes, sha256: str):
+    world.destination_gate.hold(LAST_PART)
+    world.copy("lost", "data", to="lost")
+    world.destination_gate.wait_held()
+    (upload,) = world.uploads("lost")
+    world.destination.abort_multipart_upload(Bucket="dst", Key="lost", UploadId=upload)
+    world.destination_gate.open()
+    status = world.wait_condition("lost", "Complete")
+    assert status["attempt"] == 2
+    assert world.sha256("lost") == sha256
+
+
+def test_a_time_to_live_after_the_end(world: World, data: bytes):
+    world.copy("brief", "data", to="brief", ttlSecondsAfterFinished=0)
+
+    def gone() -> bool:
+        return not lab.get("--namespace", world.namespace, "mpc", "--ignore-not-found")[
+            "items"
+        ] or all(
+            item["metadata"]["name"] != "brief"
+            for item in lab.get("--namespace", world.namespace, "mpc")["items"]
+        )
+
+    lab.wait_until("the resource gone", gone, 90)
+    assert world.exists("brief")
