@@ -119,7 +119,11 @@ def install_operator(image: str, *flags: str) -> None:
     with tempfile.TemporaryDirectory(dir=ROOT.parent) as directory:
         base = os.path.relpath(ROOT / "manifests", directory)
         patch = [
-            {"op": "add", "path": "/spec/template/spec/containers/0/args", "value": ["operator", *flags]}
+            {
+                "op": "add",
+                "path": "/spec/template/spec/containers/0/args",
+                "value": ["operator", *flags],
+            }
         ]
         overlay = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
@@ -134,7 +138,14 @@ def install_operator(image: str, *flags: str) -> None:
     # The same tag may name a newer image than the one that runs.
     kubectl("--namespace", SYSTEM, "rollout", "restart", "deployment/multipartcopy-operator")
     kubectl(
-        *("--namespace", SYSTEM, "rollout", "status", "deployment/multipartcopy-operator", "--timeout=120s"),
+        *(
+            "--namespace",
+            SYSTEM,
+            "rollout",
+            "status",
+            "deployment/multipartcopy-operator",
+            "--timeout=120s",
+        ),
         timeout=130,
     )
 
@@ -200,7 +211,14 @@ def reach(namespace: str, service: str, port: int) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         local = probe.getsockname()[1]
     forward = subprocess.Popen(
-        ["kubectl", "--namespace", namespace, "port-forward", f"service/{service}", f"{local}:{port}"],
+        [
+            "kubectl",
+            "--namespace",
+            namespace,
+            "port-forward",
+            f"service/{service}",
+            f"{local}:{port}",
+        ],
         stdout=subprocess.DEVNULL,
     )
     try:
@@ -228,7 +246,11 @@ def s3_client(url: str) -> Any:
         region_name="us-east-1",
         aws_access_key_id=ACCESS_KEY,
         aws_secret_access_key=SECRET_KEY,
-        config=Config(s3={"addressing_style": "path"}),
+        config=Config(
+            s3={"addressing_style": "path"},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
     )
 
 

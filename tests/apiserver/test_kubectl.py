@@ -74,9 +74,9 @@ def test_waiting_for_the_end(kubectl: Kubectl) -> None:
     kubectl("wait", f"mpc/{name}", "--for=jsonpath={.status.completionTime}", "--timeout=5s")
 
 
-@pytest.mark.parametrize("sample", sorted((ROOT / "manifests/samples").iterdir()), ids=str)
+@pytest.mark.parametrize("sample", ["minimal.yaml", "full.yaml"])
 def test_samples_are_accepted(kubectl: Kubectl, sample: str) -> None:
-    kubectl("apply", "--dry-run=server", "-f", sample)
+    kubectl("apply", "--dry-run=server", "-f", ROOT / "manifests/samples" / sample)
 
 
 def test_the_definition_changes_nothing_the_second_time(kubectl: Kubectl) -> None:

@@ -1,5 +1,7 @@
 """Any process may die between any two effects; each is stopped there by a gate, not by luck."""
 
+from typing import Any
+
 import pytest
 
 from dev import lab
@@ -27,6 +29,12 @@ def test_the_operator_in_the_middle_of_the_copy(
     assert status["upload"]["id"] == upload
     assert (status["attempt"], status["run"]) == (1, 1)
     assert world.sha256("orphaned") == sha256
+
+
+def unfinished(world: World, name: str) -> list[dict[str, Any]]:
+    """The one pod that is held at the gate; nothing while others still end."""
+    pods = [p for p in world.pods(name) if p["status"]["phase"] == "Running"]
+    return pods if len(pods) == 1 else []
 
 
 @pytest.mark.parametrize("how", ["forward", "drop"])
@@ -103,14 +111,9 @@ def test_a_worker(world: World, data: bytes, sha256: str):
     world.destination_gate.hold(LAST_PART)
     world.copy("wounded", "data", to="wounded")
     world.destination_gate.wait_held()
-    running = [
-        pod
-        for pod in world.pods("wounded")
-        if "running" in (pod["status"].get("containerStatuses") or [{}])[0].get("state", {})
-    ]
-    assert running
-    for pod in running:
-        kill_worker(pod, world.namespace)
+    lab.wait_until("a ledger of 39 parts", lambda: recorded(world, "wounded") == 39, 60)
+    (pod,) = lab.wait_until("one pod left", lambda: unfinished(world, "wounded"), 30)
+    kill_worker(pod, world.namespace)
     world.destination_gate.open("drop")
     status = world.wait_condition("wounded", "Complete", 180)
     assert status["lastFailure"]["exitCode"] == 137
