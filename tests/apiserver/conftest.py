@@ -25,7 +25,10 @@ def cluster() -> Kubectl:
 
 @pytest.fixture(scope="session")
 def kubectl(cluster: Kubectl) -> Iterator[Kubectl]:
-    """In a namespace of its own."""
+    """In a namespace of its own, where nobody else writes status."""
+    operators = ("--selector=app.kubernetes.io/name=multipartcopy", "--output=name")
+    if running := cluster("get", "pods", "--all-namespaces", *operators):
+        pytest.fail(f"an operator would interfere, remove it first: {running}", pytrace=False)
     namespace = f"mpc-apiserver-{uuid.uuid4().hex[:8]}"
     cluster("create", "namespace", namespace)
     yield Kubectl(namespace)

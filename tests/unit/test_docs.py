@@ -18,7 +18,9 @@ def test_every_reason_is_explained_and_no_other() -> None:
 
 
 def test_every_field_of_the_spec_is_explained() -> None:
-    written = {word for words in re.findall(r"`([a-zA-Z0-9.]+)`", PAGE) for word in words.split(".")}
+    written = {
+        word for words in re.findall(r"`([a-zA-Z0-9.]+)`", PAGE) for word in words.split(".")
+    }
     fields = {path.rpartition(".")[2] for path, _ in nodes(SPEC, "spec")}
     assert fields - written == {"name"}
 

@@ -18,6 +18,6 @@ def parse_ranges(text: str) -> list[int]:
     """The numbers of such a text, ascending as written. Raises ValueError for anything else."""
     numbers: list[int] = []
     for run in text.split(",") if text else []:
-        first, _, last = run.partition("-")
-        numbers.extend(range(int(first), int(last or first) + 1))
+        first, dash, last = run.partition("-")
+        numbers.extend(range(int(first), int(last if dash else first) + 1))
     return numbers

@@ -381,6 +381,11 @@ def _date(answer: Mapping[str, Any]) -> datetime:
     text = headers.get("date")
     if text is None:
         raise S3Error(
-            "store", "", "Date", Kind.PERMANENT, "NoDate", "the store's answers carry no Date header"
+            "store",
+            "",
+            "Date",
+            Kind.PERMANENT,
+            "NoDate",
+            "the store's answers carry no Date header",
         )
     return parsedate_to_datetime(text)

@@ -1,0 +1,227 @@
+"""What is written to the cluster, and how what it says is read."""
+
+from dataclasses import replace
+
+import pytest
+
+from multipartcopy.api.codec import to_json
+from multipartcopy.api.reasons import Reason
+from multipartcopy.api.spec import Reference, S3Location, Side
+from multipartcopy.api.task import decode_task
+from multipartcopy.jobs import Image, build_job, image_of, job_name
+from multipartcopy.kube import ConflictError, KubeError, NotFoundError, TooLargeError, _error
+from multipartcopy.reconcile.facts import failure_of, read_pod, refusal
+from multipartcopy.reconcile.ledger import missing
+from multipartcopy.reconcile.writer import difference
+from multipartcopy.s3.errors import Kind, kind_of
+from tests.unit.facts import OWNER, SPEC, UPLOADING, report, with_parts
+
+IMAGE = Image("example/multipartcopy:1", pull_secrets=("pull",))
+
+
+def the_job(spec=SPEC, status=UPLOADING):
+    return build_job(OWNER, spec, status, missing(status), IMAGE)
+
+
+def test_a_job_has_an_index_for_each_batch_with_a_missing_part():
+    job = the_job(status=with_parts(UPLOADING, range(1, 8)))
+    assert job["spec"]["completions"] == 3
+    assert job["spec"]["parallelism"] == 3
+    assert "backoffLimit" not in job["spec"]
+    for absent in ("ttlSecondsAfterFinished", "activeDeadlineSeconds", "maxFailedIndexes"):
+        assert absent not in job["spec"]
+    (variable,) = job["spec"]["template"]["spec"]["containers"][0]["env"]
+    task = decode_task(variable["value"])
+    assert [(w.batch, w.parts) for w in task.work] == [(1, "8-10"), (2, "11-15"), (3, "16-20")]
+
+
+def test_permanent_errors_come_before_disruptions():
+    first, second = the_job()["spec"]["podFailurePolicy"]["rules"]
+    assert (first["action"], first["onExitCodes"]["values"]) == ("FailJob", [42])
+    assert (second["action"], second["onPodConditions"]) == (
+        "Ignore",
+        [{"type": "DisruptionTarget"}],
+    )
+
+
+def test_a_pod_may_do_nothing_but_its_work():
+    pod = the_job()["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["restartPolicy"] == "Never"
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert pod["imagePullSecrets"] == [{"name": "pull"}]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "made"),
+    [
+        ({}, ({"memory": "64Mi"}, {"memory": "64Mi"})),
+        ({"limits": {"memory": "1Gi"}}, ({"memory": "1Gi"}, {"memory": "1Gi"})),
+        (
+            {"limits": {"cpu": "1"}, "requests": {"cpu": "10m"}},
+            ({"memory": "64Mi", "cpu": "1"}, {"cpu": "10m", "memory": "64Mi"}),
+        ),
+    ],
+)
+def test_memory_is_requested_as_it_is_limited(wanted, made):
+    spec = replace(SPEC, worker=replace(SPEC.worker, resources=wanted))
+    container = the_job(spec)["spec"]["template"]["spec"]["containers"][0]
+    assert (container["resources"]["limits"], container["resources"]["requests"]) == made
+
+
+def test_secrets_are_mounted_key_by_key_and_an_anonymous_side_has_none():
+    source = S3Location("from", "k", anonymous=True, ca_secret_ref=Reference("ca"))
+    pod = the_job(replace(SPEC, source=Side(source)))["spec"]["template"]["spec"]
+    assert {v["name"] for v in pod["volumes"]} == {"source-ca", "destination"}
+    keys = [
+        item["key"]
+        for volume in pod["volumes"]
+        for projection in volume["projected"]["sources"]
+        for item in projection["secret"]["items"]
+    ]
+    assert sorted(keys) == [
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "ca.crt",
+    ]
+
+
+def test_job_names_are_the_same_for_the_same_run_and_short():
+    assert job_name("u", 1, 2) == job_name("u", 1, 2)
+    assert len({job_name("u", 1, 2), job_name("v", 1, 2), job_name("u", 2, 2)}) == 3
+    assert len(job_name("u" * 36, 999, 99_999)) < 58
+
+
+def test_the_workers_run_what_the_operator_runs():
+    container = {"name": "operator", "image": "i:1", "imagePullPolicy": "Always"}
+    pod = {"spec": {"containers": [{"name": "x"}, container], "imagePullSecrets": [{"name": "p"}]}}
+    assert image_of(pod) == Image("i:1", "Always", ("p",))
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "kind"),
+    [
+        (404, "not found", NotFoundError),
+        (409, "exists", ConflictError),
+        (422, "the server rejected our request due to an error in our request", ConflictError),
+        (422, 'MultipartCopy "x" is invalid: uploadId: set once', KubeError),
+        (500, "etcdserver: request is too large", TooLargeError),
+        (500, "boom", KubeError),
+    ],
+)
+def test_errors_of_the_api_server(status, message, kind):
+    assert type(_error(status, message)) is kind
+
+
+def test_a_status_is_patched_batch_by_batch():
+    one = to_json(with_parts(UPLOADING, range(1, 6)))
+    two = to_json(replace(with_parts(UPLOADING, range(1, 11)), run=2))
+    assert difference(one, one) == []
+    assert [(o["op"], o["path"]) for o in difference(one, two)] == [
+        ("add", "/status/batches/1"),
+        ("replace", "/status/run"),
+    ]
+    assert [(o["op"], o["path"]) for o in difference(two, one)] == [
+        ("remove", "/status/batches/1"),
+        ("replace", "/status/run"),
+    ]
+    first = difference({"observedGeneration": -2}, one)
+    assert {o["op"] for o in first} == {"add", "replace"}
+
+
+def body(state=None, *, conditions=(), phase="Running", **status):
+    meta = {"name": "p", "uid": "u", "labels": {"multipartcopy.dev/run": "1"}}
+    containers = [{"name": "worker", "resources": {"limits": {"memory": "64Mi"}}}]
+    statuses = {"containerStatuses": [{"state": state}]} if state else {}
+    return {
+        "metadata": meta,
+        "spec": {"containers": containers},
+        "status": {"phase": phase, "conditions": list(conditions), **statuses, **status},
+    }
+
+
+@pytest.mark.parametrize(
+    ("seen", "waiting"),
+    [
+        (body({"waiting": {"reason": "ContainerCreating"}}), None),
+        (
+            body({"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}),
+            (Reason.IMAGE_PULL_FAILED, "no such image"),
+        ),
+        (
+            body({"waiting": {"reason": "CreateContainerConfigError", "message": "runAsNonRoot"}}),
+            (Reason.POD_NOT_STARTING, "runAsNonRoot"),
+        ),
+        (
+            body(
+                conditions=[{"type": "PodScheduled", "status": "False", "message": "0/3 nodes"}],
+                phase="Pending",
+            ),
+            (Reason.UNSCHEDULABLE, "0/3 nodes"),
+        ),
+    ],
+)
+def test_why_a_pod_does_not_start(seen, waiting):
+    assert read_pod(seen).waiting == waiting
+
+
+def test_how_a_pod_ended():
+    good = {
+        "terminated": {
+            "exitCode": 0,
+            "reason": "Completed",
+            "message": report("1", range(1, 2)).encode().decode(),
+        }
+    }
+    pod = read_pod(body(good))
+    assert pod.stopped
+    assert failure_of(pod) is None
+    assert pod.report
+    killed = read_pod(body({"terminated": {"exitCode": 137, "reason": "OOMKilled"}}))
+    failure = failure_of(killed)
+    assert failure
+    assert (failure.reason, failure.exit_code) == ("OOMKilled", 137)
+    assert "64Mi" in failure.message
+    evicted = read_pod(body(phase="Failed", reason="Evicted", message="The node was low on memory"))
+    assert evicted.finished
+    assert not evicted.stopped
+    failure = failure_of(evicted)
+    assert failure
+    assert "low on memory" in failure.message
+
+
+def test_why_the_pods_of_a_job_are_refused():
+    old = {"reason": "FailedCreate", "message": "old", "lastTimestamp": "2026-01-01T00:00:00Z"}
+    new = {
+        "reason": "FailedCreate",
+        "message": "forbidden: exceeded quota: q",
+        "lastTimestamp": "2026-01-02T00:00:00Z",
+    }
+    assert refusal([new, old]) == (Reason.QUOTA_EXCEEDED, new["message"])
+    assert refusal([old]) == (Reason.POD_REFUSED, "old")
+    assert refusal([{"reason": "Other"}]) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [
+        ("NoSuchUpload", 404, Kind.NO_UPLOAD),
+        ("404", 404, Kind.NO_OBJECT),
+        ("NoSuchBucket", 404, Kind.NO_BUCKET),
+        ("AccessDenied", 403, Kind.DENIED),
+        ("ExpiredToken", 400, Kind.RETRY),
+        ("RequestTimeout", 400, Kind.RETRY),
+        ("SlowDown", 503, Kind.RETRY),
+        ("InternalError", 200, Kind.RETRY),
+        ("TooManyRequests", 429, Kind.RETRY),
+        ("PreconditionFailed", 412, Kind.PRECONDITION),
+        ("EntityTooSmall", 400, Kind.PERMANENT),
+        ("NotImplemented", 501, Kind.UNSUPPORTED),
+    ],
+)
+def test_errors_of_a_store(code, status, kind):
+    assert kind_of(code, status) is kind
