@@ -122,7 +122,7 @@ def _fixed_part_size(size: int, text: str, limits: Limits) -> int:
 
 def _batch_size(count: int, part_size: int, parallelism: int, streams: int) -> int:
     spread = _ceil(count, max(4 * parallelism, _BATCHES_WANTED))
-    worthwhile = min(_ceil(_BATCH_BYTES_WANTED, part_size), _ceil(count, parallelism))
+    worthwhile = min(_ceil(_BATCH_BYTES_WANTED, part_size), count // parallelism)
     return max(1, min(MAX_BATCH_SIZE, max(spread, streams, worthwhile)))
 
 

@@ -15,7 +15,7 @@ from multipartcopy.api.ranges import parse_ranges
 VERSION = 1
 MESSAGE_LIMIT = 4096
 ERROR_MESSAGE_LIMIT = 400
-_ENVELOPE = 896
+_ENVELOPE = 1024
 """Bytes for everything but ETags and CRCs: the fixed fields, ranges in pieces, an escaped error message."""
 
 
