@@ -48,7 +48,8 @@ def run(options: Options) -> int:
         abort_grace_seconds=options.abort_grace_seconds,
     )
     logger.info("the workers run %s", image.name)
-    controller = Controller(kube, Effects(kube, image, namespace, limits))
+    own = (namespace, pod) if pod else None
+    controller = Controller(kube, Effects(kube, image, own, limits))
     asyncio.run(
         kopf.operator(
             registry=registry(controller),

@@ -175,9 +175,13 @@ def test_errors_say_what_is_wrong(server: Server, location: S3Location, tmp_path
     # A HEAD has no body to say why; we ask in a way that has.
     with pytest.raises(S3Error, match="SignatureDoesNotMatch"):
         Store("source", location, Access(wrong)).head()
-    with pytest.raises(S3Error, match="404") as caught:
+    with pytest.raises(S3Error, match="NoSuchKey") as caught:
         Store("source", location, Access(keys)).head()
     assert caught.value.reason == "SourceNotFound"
+    # versitygw calls an unknown access key a 404.
+    with pytest.raises(S3Error) as caught:
+        Store("source", location, Access(Credentials("nobody", SECRET_KEY))).head()
+    assert caught.value.kind is Kind.DENIED
 
 
 def test_an_https_server_with_a_ca_of_its_own(request: pytest.FixtureRequest):

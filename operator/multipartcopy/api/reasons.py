@@ -7,7 +7,6 @@ class Reason(StrEnum):
     """A CamelCase word for programs; the message beside it is for people."""
 
     # Making progress.
-    NEW = "New"
     INSPECTING = "Inspecting"
     CLAIMED = "Claimed"
     UPLOAD_CREATED = "UploadCreated"
@@ -40,7 +39,6 @@ class Reason(StrEnum):
     REPORT_LOST = "ReportLost"
     UPLOAD_LOST = "UploadLost"
     PARTS_DISAGREE = "PartsDisagree"
-    API_UNAVAILABLE = "APIUnavailable"
 
     # Final.
     SOURCE_NOT_FOUND = "SourceNotFound"
@@ -55,7 +53,6 @@ class Reason(StrEnum):
     PART_SIZE_TOO_SMALL = "PartSizeTooSmall"
     LEDGER_TOO_LARGE = "LedgerTooLarge"
     CHECKSUM_MISMATCH = "ChecksumMismatch"
-    COMPLETE_UNKNOWN = "CompleteUnknown"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     UPLOAD_LEFT_BEHIND = "UploadLeftBehind"
 

@@ -114,6 +114,9 @@ class Progress:
     size: str
     """The source's size for people."""
     bytes_per_second: int = 0
+    """Since ``startTime``."""
+    bytes_resumed: int = 0
+    """Of ``bytesDone``, those done before the copy was last resumed."""
 
 
 @dataclass(frozen=True)

@@ -47,11 +47,11 @@ class MissingSecretError(Exception):
 
 @dataclass(frozen=True)
 class Effects:
-    """All effects of the operator; ``namespace`` is its own, where it says what no resource can."""
+    """All effects of the operator; ``pod`` (namespace, name) is its own: it says what no resource can."""
 
     kube: Kube
     image: Image
-    namespace: str
+    pod: tuple[str, str] | None
     limits: Limits
 
     def perform(self, action: Action, facts: Facts, memory: Memory) -> Wait | None:
@@ -209,10 +209,11 @@ class Effects:
         pin = facts.status.source
         info = source.head(if_match=pin.etag if pin else None)
         uploads, time = destination.list_uploads()
+        newest = sorted(uploads, key=lambda upload: upload.initiated, reverse=True)
         found = destination.head_or_none()
         composite = facts.spec.part_size == AUTO and "-" in info.etag
         layout = source.part_layout(info) if composite else None
-        seen = outcome.Inspection(info, layout, found, tuple(u.id for u in uploads), time)
+        seen = outcome.Inspection(info, layout, found, tuple(u.id for u in newest), time)
         return outcome.claim(facts, seen)
 
     def _rival(self, facts: Facts) -> str | None:
@@ -392,15 +393,13 @@ class Effects:
         result, sentence = outcome.left_behind(facts, action)
         owner = facts.resource.owner
         logger.error("%s/%s: %s", owner.namespace, owner.name, sentence)
-        for namespace in (owner.namespace, self.namespace):
-            writer.emit(
-                self.kube,
-                facts.resource,
-                Reason.UPLOAD_LEFT_BEHIND,
-                sentence,
-                facts.now,
-                namespace=namespace,
-            )
+        writer.emit(self.kube, facts.resource, Reason.UPLOAD_LEFT_BEHIND, sentence, facts.now)
+        if self.pod:
+            # The resource's namespace may be going; ours stays.
+            namespace, name = self.pod
+            ours = {"apiVersion": "v1", "kind": "Pod", "namespace": namespace, "name": name}
+            named = f"{owner.namespace}/{owner.name}: {sentence}"
+            writer.post(self.kube, ours, Reason.UPLOAD_LEFT_BEHIND, named, facts.now)
         return result
 
 

@@ -330,7 +330,10 @@ def _deadline(facts: Facts) -> Action | None:
     if status.claim is None:
         return None
     if status.start_time is None:
-        started = replace(status, start_time=format_time(facts.now))
+        done = status.progress and replace(
+            status.progress, bytes_resumed=status.progress.bytes_done
+        )
+        started = replace(status, start_time=format_time(facts.now), progress=done)
         return Write(status.phase, Reason.CLAIMED, "resumed", started)
     if limit is None or facts.now - parse_time(status.start_time) < timedelta(seconds=limit):
         return None

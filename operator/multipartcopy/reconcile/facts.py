@@ -258,9 +258,10 @@ def failure_of(pod: Pod) -> LastFailure | None:
     end, report = pod.terminated, pod.report
     if end is None or (end.exit_code == 0 and report):
         return None
+    when = end.finished_at or None
     if end.exit_code == 0:
         message = f"worker pod {pod.name} ended well but left no readable report"
-        return LastFailure(Reason.REPORT_LOST, message, exit_code=0, time=end.finished_at)
+        return LastFailure(Reason.REPORT_LOST, message, exit_code=0, time=when)
     batch = report.batch if report else None
     if end.reason == "OOMKilled":
         limit = pod.memory_limit or "its limit"
@@ -268,16 +269,14 @@ def failure_of(pod: Pod) -> LastFailure | None:
             f"a worker pod was killed at its memory limit of {limit};"
             " raise spec.worker.resources.limits.memory or lower spec.worker.streams"
         )
-        return LastFailure(Reason.OOM_KILLED, message, batch, None, end.exit_code, end.finished_at)
+        return LastFailure(Reason.OOM_KILLED, message, batch, None, end.exit_code, when)
     if report and report.error:
         error = report.error
-        return LastFailure(
-            error.code, error.message, batch, error.part, end.exit_code, end.finished_at
-        )
+        return LastFailure(error.code, error.message, batch, error.part, end.exit_code, when)
     reason = Reason.WORKER_TERMINATED if pod.disrupted or pod.deleted_at else Reason.WORKER_FAILED
     words = pod.disrupted or (end.message if report is None else "") or end.reason
     message = f"worker pod {pod.name} ended with status {end.exit_code}: {words}"[:400]
-    return LastFailure(reason, message, batch, None, end.exit_code, end.finished_at)
+    return LastFailure(reason, message, batch, None, end.exit_code, when)
 
 
 def _label(meta: Mapping[str, Any], label: str) -> int:

@@ -28,6 +28,8 @@ from multipartcopy.s3.address import endpoint_url
 from multipartcopy.s3.control import ListedUpload, ObjectInfo, StoredPart
 from multipartcopy.s3.errors import Kind, S3Error
 
+_UPLOADS_KEPT = 100
+"""Of those at the claim, the newest; an older one is known for a stranger's by its age."""
 _EMPTY_MD5 = "d41d8cd98f00b204e9800998ecf8427e"
 
 
@@ -90,7 +92,7 @@ def claim(facts: Facts, seen: Inspection) -> Write:
         attempt=facts.status.attempt + 1,
         claim=Claim(
             time=format_time(seen.time),
-            uploads=seen.uploads,
+            uploads=seen.uploads[:_UPLOADS_KEPT],
             destination_etag=seen.destination.etag if seen.destination else None,
         ),
         start_time=facts.status.start_time or format_time(facts.now),
@@ -335,6 +337,7 @@ def measure(status: Status, now: datetime, received: int | None = None) -> Statu
     recorded = ledger.parts_of(status.batches)
     before = status.progress.bytes_done if status.progress else 0
     done = max(sum(batch.bytes for batch in status.batches.values()), received or 0, before)
+    resumed_at = status.progress.bytes_resumed if status.progress else 0
     seconds = (now - parse_time(status.start_time)).total_seconds() if status.start_time else 0.0
     progress = Progress(
         parts_done=len(recorded),
@@ -344,7 +347,8 @@ def measure(status: Status, now: datetime, received: int | None = None) -> Statu
         percent=done * 100 // size if size else 0,
         parts=f"{len(recorded)}/{plan.part_count}",
         size=format_bytes(size),
-        bytes_per_second=int(done / seconds) if seconds > 1 else 0,
+        bytes_per_second=int((done - resumed_at) / seconds) if seconds > 1 else 0,
+        bytes_resumed=resumed_at,
     )
     return replace(status, progress=progress)
 

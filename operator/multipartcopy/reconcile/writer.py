@@ -18,7 +18,6 @@ from multipartcopy.reconcile.facts import Resource, format_time, read_resource
 logger = logging.getLogger("multipartcopy.status")
 
 _NORMAL = {
-    Reason.NEW,
     Reason.INSPECTING,
     Reason.CLAIMED,
     Reason.UPLOAD_CREATED,
@@ -113,29 +112,29 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str,
     return operations
 
 
-def emit(
-    kube: Kube,
-    resource: Resource,
-    reason: Reason,
-    message: str,
-    now: datetime,
-    *,
-    namespace: str | None = None,
+def emit(kube: Kube, resource: Resource, reason: Reason, message: str, now: datetime) -> None:
+    """A Kubernetes Event about the resource."""
+    owner = resource.owner
+    involved = {
+        "apiVersion": f"{names.GROUP}/{names.VERSION}",
+        "kind": names.KIND,
+        "name": owner.name,
+        "namespace": owner.namespace,
+        "uid": owner.uid,
+    }
+    post(kube, involved, reason, message, now)
+
+
+def post(
+    kube: Kube, involved: Mapping[str, str], reason: Reason, message: str, now: datetime
 ) -> None:
-    """A Kubernetes Event about the resource. It is news, not record: a failure to write it is only logged."""
-    at = namespace or resource.owner.namespace
-    owner, moment = resource.owner, format_time(now)
+    """An Event is news, not record: a failure to write it is only logged."""
+    at, moment = involved["namespace"], format_time(now)
     event = {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"generateName": f"{owner.name[:200]}.", "namespace": at},
-        "involvedObject": {
-            "apiVersion": f"{names.GROUP}/{names.VERSION}",
-            "kind": names.KIND,
-            "name": owner.name,
-            "namespace": owner.namespace,
-            "uid": owner.uid,
-        },
+        "metadata": {"generateName": f"{involved['name'][:200]}.", "namespace": at},
+        "involvedObject": involved,
         "type": "Normal" if reason in _NORMAL else "Warning",
         "reason": str(reason),
         "message": message[:MESSAGE_LIMIT],
@@ -148,7 +147,7 @@ def emit(
     try:
         kube.create_event(at, event)
     except KubeError as error:
-        logger.warning("no Event %s for %s/%s: %s", reason, owner.namespace, owner.name, error)
+        logger.warning("no Event %s for %s/%s: %s", reason, at, involved["name"], error)
 
 
 def stored_size(body: Mapping[str, Any]) -> int:

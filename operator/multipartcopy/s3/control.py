@@ -125,7 +125,7 @@ class Store:
                 ChecksumMode="ENABLED",
             )
         except S3Error as error:
-            if error.kind is Kind.DENIED:
+            if error.kind in (Kind.DENIED, Kind.NO_OBJECT):
                 # The answer to a HEAD has no body, so it cannot say why; that to a GET does.
                 self._do("GetObject", self._calm.get_object, **self._version, Range="bytes=0-0")
             raise

@@ -57,6 +57,7 @@ _CODES = {
     "AccessDenied": Kind.DENIED,
     "InvalidAccessKeyId": Kind.DENIED,
     "SignatureDoesNotMatch": Kind.DENIED,
+    "XAdminUserNotFound": Kind.DENIED,  # versitygw, with 404
     # Passing, although their HTTP status says that the request was wrong.
     "RequestTimeout": Kind.RETRY,
     "ExpiredToken": Kind.RETRY,
@@ -69,7 +70,6 @@ _CODES = {
 }
 _STATUSES = {
     403: Kind.DENIED,
-    404: Kind.NO_OBJECT,
     408: Kind.RETRY,
     409: Kind.RETRY,
     412: Kind.PRECONDITION,
@@ -82,6 +82,9 @@ def kind_of(code: str, status: int) -> Kind:
     """By S3's code, else by the HTTP status: a HEAD has no body to hold a code."""
     if code in _CODES:
         return _CODES[code]
+    if status == 404:
+        # Bare, it is the answer to a HEAD; with a code that we do not know, it is not about the object.
+        return Kind.NO_OBJECT if code == "404" else Kind.RETRY
     if status in _STATUSES:
         return _STATUSES[status]
     return Kind.PERMANENT if 400 <= status < 500 else Kind.RETRY
