@@ -1,0 +1,342 @@
+"""The main job, from nothing: `make demo`. Ends with status 0 only if all that it shows did hold."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from dev import lab
+
+NAMESPACE = "multipartcopy-demo"
+SIZE = 1 << 30
+BLOCK = 16 << 20
+KEY = "era5.grib"
+MiB = 1 << 20
+
+
+class DemoError(Exception):
+    """Something that the demo shows did not hold."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--clean", action="store_true", help="remove all that the demo made")
+    parser.add_argument("--record", metavar="FILE", help="write what is shown to FILE as well")
+    options = parser.parse_args()
+    try:
+        if options.clean:
+            clean()
+            return 0
+        with _recording(options.record):
+            demo()
+    except (lab.LabError, DemoError) as error:
+        say(f"\nFAILED: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("\nstopped; `make demo-clean` removes what is there")
+        return 130
+    return 0
+
+
+def demo() -> None:
+    start = time.monotonic()
+    step("A Kubernetes, the image, the operator")
+    lab.cluster_up()
+    image, s3_image = lab.images()
+    lab.install_operator(image)
+    say(shown("kubectl", "-n", lab.SYSTEM, "get", "pods"))
+
+    step("Two S3 servers, and 1 GiB of random bytes in the first")
+    prepare(s3_image)
+    with (
+        lab.reach(NAMESPACE, "s3-a", 7070) as source,
+        lab.reach(NAMESPACE, "s3-b", 7070) as destination,
+    ):
+        Demo(lab.s3_client(source), lab.s3_client(destination)).run()
+    say(f"\nEverything held ({time.monotonic() - start:.0f} s). What to try next:\n")
+    if not lab.existing():
+        say(f"  export KUBECONFIG={os.environ['KUBECONFIG']}")
+    say(f"  kubectl -n {NAMESPACE} get mpc -o wide; kubectl explain mpc.spec; make demo-clean")
+
+
+def prepare(s3_image: str) -> None:
+    """The namespace with the two servers, new: what an earlier demo left is removed."""
+    lab.kubectl("delete", "mpc", "--all", "-n", NAMESPACE, "--timeout=120s", timeout=130)
+    lab.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", timeout=180)
+    lab.kubectl("create", "namespace", NAMESPACE)
+    for name in ("s3-a", "s3-b"):
+        lab.deploy_s3(NAMESPACE, name, s3_image)
+    lab.apply(lab.credentials("s3"), lab.credentials("wrong", secret_key="x"), namespace=NAMESPACE)
+
+
+def clean() -> None:
+    """The copies first: their operator aborts what is under way."""
+    if not lab.existing():
+        lab.cluster("down")
+        return
+    lab.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", timeout=300)
+    lab.uninstall_operator()
+
+
+class Demo:
+    """The two stores, and what is shown with them."""
+
+    def __init__(self, source: Any, destination: Any) -> None:
+        self.source = source
+        self.destination = destination
+
+    def run(self) -> None:
+        self.source.create_bucket(Bucket="climate")
+        self.destination.create_bucket(Bucket="mirror")
+        expected = self.fill()
+        self.copy(expected)
+        self.fear_leftovers()
+        self.fear_kill(expected)
+        self.fear_wrong_secret()
+
+    def fill(self) -> str:
+        """1 GiB into the source, a part at a time; returns its SHA-256."""
+        digest = hashlib.sha256()
+        where = {"Bucket": "climate", "Key": KEY}
+        upload = self.source.create_multipart_upload(**where)["UploadId"]
+        parts = []
+        for number in range(1, SIZE // BLOCK + 1):
+            block = os.urandom(BLOCK)
+            digest.update(block)
+            part = {"PartNumber": number, "UploadId": upload}
+            etag = self.source.upload_part(**where, **part, Body=block)["ETag"]
+            parts.append({"PartNumber": number, "ETag": etag})
+        self.source.complete_multipart_upload(
+            **where, UploadId=upload, MultipartUpload={"Parts": parts}
+        )
+        say(f"s3://climate/{KEY}: {SIZE} bytes, SHA-256 {digest.hexdigest()}")
+        return digest.hexdigest()
+
+    def copy(self, expected: str) -> None:
+        step("kubectl apply: the copy, in pods of 64 MiB")
+        manifest = resource("era5", KEY, parallelism=3)
+        say(as_yaml(manifest))
+        with watching_pods() as pods:
+            lab.apply(manifest, namespace=NAMESPACE)
+            follow("era5")
+        step("The proof: both objects read back and hashed by the demo itself")
+        self.check(KEY, expected)
+        say("\nThe pods' memory (limit, peak of the worker's process):")
+        for name, (limit, peak) in sorted(pods.items()):
+            say(f"  {name}  {limit}  {peak / MiB:.1f} MiB")
+        hold(bool(pods), "worker pods were seen")
+        hold(all(0 < peak < 64 * MiB for _, peak in pods.values()), "all stayed below 64 MiB")
+        say("\n" + shown("kubectl", "-n", NAMESPACE, "get", "mpc"))
+        self.show_ledger()
+
+    def show_ledger(self) -> None:
+        status = lab.get("-n", NAMESPACE, "mpc", "era5")["status"]
+        say("The ledger, status.batches:")
+        for number, batch in status["batches"].items():
+            first, second, *_, last = batch["etags"]
+            say(f"  {number}: parts {batch['parts']}: {first}, {second}, ... {last}")
+        total = sum(len(batch["etags"]) for batch in status["batches"].values())
+        hold(total == status["plan"]["partCount"], f"{total} parts, {total} ETags")
+
+    def check(self, key: str, expected: str) -> None:
+        theirs = sha256(self.source, "climate", KEY)
+        ours = sha256(self.destination, "mirror", key)
+        say(f"  source       {theirs}\n  destination  {ours}")
+        hold(theirs == ours == expected, "they are equal")
+
+    def fear_leftovers(self) -> None:
+        step("A fear: a copy deleted half way leaves its parts behind")
+        lab.apply(resource("deleted", "deleted", **SLOW), namespace=NAMESPACE)
+        lab.wait_until("some progress", lambda: progress("deleted") > 0, 60)
+        say(shown("kubectl", "-n", NAMESPACE, "get", "mpc", "deleted"))
+        hold(len(self.uploads()) == 1, "there is a multipart upload")
+        lab.kubectl("-n", NAMESPACE, "delete", "mpc", "deleted", "--timeout=90s", timeout=100)
+        hold(not self.uploads(), "deleted: no multipart upload is left")
+        keys = self.destination.list_objects_v2(Bucket="mirror", Prefix="deleted")
+        hold("Contents" not in keys, "and no object")
+
+    def uploads(self) -> list[Any]:
+        return list(self.destination.list_multipart_uploads(Bucket="mirror").get("Uploads", []))
+
+    def fear_kill(self, expected: str) -> None:
+        step("A fear: a worker is killed")
+        lab.apply(resource("wounded", "wounded", parallelism=2), namespace=NAMESPACE)
+        pod = lab.wait_until("a running worker", lambda: running_worker("wounded"), 60)
+        lab.kubectl("-n", NAMESPACE, "delete", "pod", pod, "--force", "--grace-period=0")
+        say(f"killed {pod}")
+        follow("wounded")
+        self.check("wounded", expected)
+
+    def fear_wrong_secret(self) -> None:
+        step("A fear: a wrong secret, and nobody says so")
+        lab.apply(resource("denied", "denied", secret="wrong"), namespace=NAMESPACE)
+        condition = lab.wait_until("a condition", denied, 30)
+        say(f"  {condition['type']}  {condition['reason']}: {condition['message']}")
+        lab.kubectl("-n", NAMESPACE, "delete", "mpc", "denied", "--timeout=60s", timeout=70)
+
+
+SLOW = {"partSize": "5Mi", "parallelism": 1, "worker": {"streams": 1}}
+
+
+def resource(name: str, key: str, *, secret: str = "s3", **spec: Any) -> dict[str, Any]:
+    def side(service: str, bucket: str, what: str) -> dict[str, Any]:
+        endpoint = f"http://{service}.{NAMESPACE}.svc:7070"
+        location = {"endpoint": endpoint, "bucket": bucket, "key": what}
+        return {"s3": {**location, "secretRef": {"name": secret}}}
+
+    ends = {"source": side("s3-a", "climate", KEY), "destination": side("s3-b", "mirror", key)}
+    return {
+        "apiVersion": "multipartcopy.dev/v1alpha1",
+        "kind": "MultipartCopy",
+        "metadata": {"name": name},
+        "spec": {**ends, **spec},
+    }
+
+
+def progress(name: str) -> int:
+    status = lab.get("-n", NAMESPACE, "mpc", name).get("status", {})
+    return int((status.get("progress") or {}).get("bytesDone", 0))
+
+
+def denied() -> dict[str, Any] | None:
+    status = lab.get("-n", NAMESPACE, "mpc", "denied").get("status", {})
+    for condition in status.get("conditions", []):
+        if condition["type"] == "Reconciling" and condition["reason"] == "AccessDenied":
+            return dict(condition)
+    return None
+
+
+def workers(name: str) -> list[dict[str, Any]]:
+    uid = lab.get("-n", NAMESPACE, "mpc", name)["metadata"]["uid"]
+    return list(lab.get("-n", NAMESPACE, "pods", f"-lmultipartcopy.dev/uid={uid}")["items"])
+
+
+def running_worker(name: str) -> str | None:
+    for pod in workers(name):
+        states = [c["state"] for c in pod["status"].get("containerStatuses", [])]
+        if any("running" in state for state in states):
+            return str(pod["metadata"]["name"])
+    return None
+
+
+@contextlib.contextmanager
+def watching_pods() -> Iterator[dict[str, tuple[str, int]]]:
+    """Pod name -> memory limit, and peak RSS in bytes as its report has it, while the block runs."""
+    seen: dict[str, tuple[str, int]] = {}
+    command = [
+        "kubectl",
+        "-n",
+        NAMESPACE,
+        "get",
+        "pods",
+        "-lapp.kubernetes.io/managed-by=multipartcopy",
+    ]
+    watch = subprocess.Popen(
+        [*command, "--watch", "--output=json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+    def read() -> None:
+        assert watch.stdout
+        decoder, text = json.JSONDecoder(), ""
+        for line in watch.stdout:
+            text += line
+            if line != "}\n":
+                continue
+            pod, text = decoder.decode(text), ""
+            for state in pod["status"].get("containerStatuses", []):
+                ended = state["state"].get("terminated")
+                if ended and ended.get("message", "").startswith("{"):
+                    limit = pod["spec"]["containers"][0]["resources"]["limits"]["memory"]
+                    peak = json.loads(ended["message"])["peakRss"]
+                    seen[pod["metadata"]["name"]] = limit, peak
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        yield seen
+    finally:
+        watch.terminate()
+        watch.wait(10)
+        reader.join(10)
+
+
+def follow(name: str) -> None:
+    """By the project's own plugin of kubectl."""
+    command = [sys.executable, "-m", "multipartcopy.cli.main", "watch", name, "-n", NAMESPACE]
+    with subprocess.Popen(
+        [*command, "--timeout=600"], cwd=lab.ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        for line in process.stdout:
+            say(line.rstrip())
+    hold(process.returncode == 0, f"{name} is complete")
+
+
+def sha256(client: Any, bucket: str, key: str) -> str:
+    digest = hashlib.sha256()
+    body = client.get_object(Bucket=bucket, Key=key)["Body"]
+    for block in iter(lambda: body.read(BLOCK), b""):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def as_yaml(manifest: dict[str, Any]) -> str:
+    import yaml
+
+    return str(yaml.safe_dump(manifest, sort_keys=False))
+
+
+def shown(*command: str) -> str:
+    return f"$ {' '.join(command)}\n" + lab.kubectl(*command[1:])
+
+
+def hold(truth: bool, what: str) -> None:
+    if not truth:
+        raise DemoError(f"it did not hold that {what}")
+    say(f"  ok: {what}")
+
+
+_steps = iter(range(1, 100))
+_record: TextIO | None = None
+
+
+def step(title: str) -> None:
+    bold = ("\x1b[1m", "\x1b[0m") if sys.stdout.isatty() else ("", "")
+    say(f"\n{bold[0]}{next(_steps)}. {title}{bold[1]}")
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+    if _record:
+        print(text, file=_record, flush=True)
+
+
+@contextlib.contextmanager
+def _recording(path: str | None) -> Iterator[None]:
+    global _record  # noqa: PLW0603
+    if path is None:
+        yield
+        return
+    with Path(path).open("w") as _record:
+        say("$ make demo")
+        try:
+            yield
+        finally:
+            _record = None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""All tiers of tests, one after the other, and a table at the end: `python -m dev.test [TIER ...]`."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from dev import lab
+
+TIERS = ("unit", "s3", "apiserver", "cluster")
+_IN_CLUSTER = ("apiserver", "cluster")
+_COUNT = re.compile(r"(\d+) (passed|failed|errors?)\b")
+
+
+@dataclass(frozen=True)
+class Result:
+    tier: str
+    passed: int
+    failed: int
+    seconds: float
+    problem: str = ""
+
+    @property
+    def good(self) -> bool:
+        return not self.failed and not self.problem
+
+
+def main() -> int:
+    tiers = sys.argv[1:] or list(TIERS)
+    if unknown := set(tiers) - set(TIERS):
+        print(f"error: no such tier: {', '.join(unknown)}; there are {', '.join(TIERS)}")
+        return 2
+    results: list[Result] = []
+    try:
+        with ExitStack() as stack:
+            prepared = False
+            for tier in tiers:
+                start = time.monotonic()
+                try:
+                    if tier in _IN_CLUSTER and not prepared:
+                        stack.enter_context(_cluster())
+                        prepared = True
+                    if tier == "apiserver":
+                        _rest_operator()
+                except lab.LabError as error:
+                    seconds = time.monotonic() - start
+                    results.append(Result(tier, 0, 1, seconds, f"could not run: {error}"))
+                    continue
+                results.append(_run(tier, start))
+    finally:
+        _report(results)
+    return 0 if all(result.good for result in results) else 1
+
+
+def _run(tier: str, start: float) -> Result:
+    print(f"\n=== {tier} ===", flush=True)
+    command = [sys.executable, "-m", "pytest", "-q", "--durations=5", f"tests/{tier}"]
+    counts = {"passed": 0, "failed": 0, "error": 0}
+    last = ""
+    with subprocess.Popen(command, cwd=lab.ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            last = line if line.strip() else last
+    for number, kind in _COUNT.findall(last):
+        counts[kind.rstrip("s")] = int(number)
+    failed = counts["failed"] + counts["error"]
+    problem = "" if process.returncode == 0 else last.strip()
+    if process.returncode and not failed:
+        failed = 1
+    return Result(tier, counts["passed"], failed, time.monotonic() - start, problem)
+
+
+@contextmanager
+def _cluster() -> Iterator[None]:
+    """Up, with the images in it; down again if it was not up before."""
+    mine = not lab.existing() and not _is_up()
+    try:
+        lab.cluster_up()
+        os.environ["IMAGE"], os.environ["S3_IMAGE"] = lab.images()
+        yield
+    finally:
+        if mine:
+            lab.cluster("down")
+
+
+def _is_up() -> bool:
+    quiet = subprocess.run(
+        [sys.executable, "-m", "dev.cluster", "status"],
+        cwd=lab.ROOT,
+        check=False,
+        capture_output=True,
+    )
+    return quiet.returncode == 0
+
+
+def _rest_operator() -> None:
+    """These tests write the status themselves; an operator, of a demo perhaps, would write it too."""
+    where = ("--namespace", lab.SYSTEM)
+    if lab.kubectl(*where, "get", "deployments", "--output=name"):
+        lab.kubectl(*where, "scale", "deployments", "--all", "--replicas=0")
+        lab.kubectl(*where, "wait", "pod", "--for=delete", "--all", "--timeout=60s", timeout=70)
+
+
+def _report(results: list[Result]) -> None:
+    print(f"\n{'tier':<10} {'result':<7} {'passed':>6} {'failed':>6} {'seconds':>8}")
+    for r in results:
+        word = "ok" if r.good else "FAILED"
+        print(f"{r.tier:<10} {word:<7} {r.passed:>6} {r.failed:>6} {r.seconds:>8.0f}  {r.problem}")
+    print(f"{sum(r.passed for r in results)} passed, {sum(r.failed for r in results)} failed")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
