@@ -18,6 +18,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from dev.cluster.builds import kubectl as kubectl_of_cluster
+from dev.cluster.paths import BIN
+
 ROOT = Path(__file__).resolve().parent.parent
 SYSTEM = "multipartcopy-system"
 ACCESS_KEY, SECRET_KEY = "multipartcopy", "only-for-demonstration"
@@ -52,10 +55,22 @@ def cluster_up() -> None:
     if not existing():
         cluster("up")
         os.environ["KUBECONFIG"] = cluster("kubeconfig")
+        _kubectl_on_path()
     try:
         kubectl("version", "--output=json", timeout=20)
     except LabError as error:
         raise LabError(f"no cluster answers at the current KUBECONFIG: {error}") from None
+
+
+def _kubectl_on_path() -> None:
+    """A machine without a kubectl of its own has one in the cache, under a name with a version."""
+    built = kubectl_of_cluster()
+    if built.name != "kubectl":
+        BIN.mkdir(parents=True, exist_ok=True)
+        link = BIN / "kubectl"
+        link.unlink(missing_ok=True)
+        link.symlink_to(built)
+        os.environ["PATH"] = f"{BIN}:{os.environ['PATH']}"
 
 
 def images() -> tuple[str, str]:
@@ -81,6 +96,8 @@ def kubectl(*arguments: str, stdin: str | None = None, timeout: float = 60) -> s
             timeout=timeout,
             check=False,
         )
+    except FileNotFoundError:
+        raise LabError("kubectl is not installed") from None
     except subprocess.TimeoutExpired:
         raise LabError(f"kubectl {' '.join(arguments)}: no end after {timeout:.0f} s") from None
     if done.returncode:
@@ -206,6 +223,8 @@ def reach(namespace: str, service: str, port: int) -> Iterator[str]:
     """The URL by which this machine reaches a Service: its own address, or a forwarded port."""
     if not existing():
         address = get("--namespace", namespace, "service", service)["spec"]["clusterIP"]
+        # kube-proxy hears of a ready pod a little later than we do.
+        wait_until(f"an answer from {service}", lambda: _answers(address, port), 30)
         yield f"http://{address}:{port}"
         return
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -222,15 +241,15 @@ def reach(namespace: str, service: str, port: int) -> Iterator[str]:
         stdout=subprocess.DEVNULL,
     )
     try:
-        wait_until("the forwarded port", lambda: _answers(local), 30)
+        wait_until("the forwarded port", lambda: _answers("127.0.0.1", local), 30)
         yield f"http://127.0.0.1:{local}"
     finally:
         forward.terminate()
         forward.wait(10)
 
 
-def _answers(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+def _answers(host: str, port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
         return True
     return False
 
