@@ -185,7 +185,7 @@ class Demo:
         lab.kubectl("-n", NAMESPACE, "delete", "mpc", "denied", "--timeout=60s", timeout=70)
 
 
-SLOW = {"partSize": "5Mi", "parallelism": 1, "worker": {"streams": 1}}
+SLOW: dict[str, Any] = {"partSize": "5Mi", "parallelism": 1, "worker": {"streams": 1}}
 
 
 def resource(name: str, key: str, *, secret: str = "s3", **spec: Any) -> dict[str, Any]:
@@ -326,7 +326,7 @@ def say(text: str) -> None:
 
 @contextlib.contextmanager
 def _recording(path: str | None) -> Iterator[None]:
-    global _record  # noqa: PLW0603
+    global _record
     if path is None:
         yield
         return

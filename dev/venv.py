@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements/dev.txt"
 
 
-def main() -> int:
+def main() -> int:  # noqa: RET503 - it ends as another program
     if sys.version_info < (3, 11):  # noqa: UP036 - it runs before anything has asked for 3.11
         version = ".".join(map(str, sys.version_info[:3]))
         print(
