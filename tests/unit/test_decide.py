@@ -185,6 +185,13 @@ def test_the_reason_stays_through_the_back_off():
     assert (step.reason, step.seconds) == ("OOMKilled", pytest.approx(8))
 
 
+def test_trouble_with_a_store_is_told_until_it_is_over():
+    """Else an outage would be told and taken back at every look."""
+    trouble = (steps.Reason.DESTINATION_UNAVAILABLE, "away")
+    step = decide(facts(UPLOADING, jobs=(job(),), pods=(pod(),), listed_at=NOW, trouble=trouble))
+    assert (step.reason, step.message) == trouble
+
+
 def test_a_running_pod_outweighs_another_that_waits():
     stuck = pod(running=False, waiting=(steps.Reason.UNSCHEDULABLE, "0/1 nodes"))
     step = decide(facts(UPLOADING, jobs=(job(),), pods=(pod(), stuck), listed_at=NOW))

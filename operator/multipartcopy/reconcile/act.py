@@ -33,8 +33,21 @@ class Memory:
     listed_at: datetime | None = None
     written_at: datetime | None = None
     denied_since: datetime | None = None
+    trouble: tuple[Reason, str] | None = None
     created: str | None = None
     """The upload ID that this process has created last."""
+
+
+_ON_STORES = (
+    steps.Inspect,
+    steps.CreateUpload,
+    steps.ListParts,
+    steps.EndRun,
+    steps.CrossCheck,
+    steps.Settle,
+    steps.LoseUpload,
+    steps.Abort,
+)
 
 
 class MissingSecretError(Exception):
@@ -62,13 +75,16 @@ class Effects:
         result: Write | Wait | None
         try:
             result = self._effect(action, facts, memory)
-            memory.denied_since = None
+            if isinstance(action, _ON_STORES):
+                memory.denied_since = memory.trouble = None
         except S3Error as error:
             if error.kind is Kind.DENIED:
                 memory.denied_since = memory.denied_since or facts.now
             result = outcome.refused(facts, action, error, self.limits, memory.denied_since)
+            memory.trouble = result.reason, result.message
         except MissingSecretError as error:
             result = _missing(action, error)
+            memory.trouble = result.reason, result.message
         if result is None:
             return None
         try:

@@ -231,6 +231,8 @@ def _watch(facts: Facts, folded: Status, job: Job) -> Action:
 
 def _news(facts: Facts, job: Job | None) -> tuple[Reason, str]:
     """What the resource should say of its copying: progress, what it waits for, or what went wrong last."""
+    if facts.trouble:
+        return facts.trouble
     pods = [pod for pod in facts.run_pods() if not pod.finished]
     if any(pod.running for pod in pods):
         return Reason.COPYING, _copying(facts)

@@ -101,6 +101,8 @@ class Facts:
     """Finished pods that the watch has shown and the LIST no longer holds: good for their reports."""
     refused: tuple[Reason, str] | None = None
     """Why the API server lets the Job make no pods."""
+    trouble: tuple[Reason, str] | None = None
+    """Why the last effect on a store could not be done, until one is."""
     listed_at: datetime | None = None
     """When the upload's parts were last listed; None in a new process."""
     written_at: datetime | None = None

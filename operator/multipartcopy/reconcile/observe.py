@@ -26,17 +26,18 @@ def observe(kube: Kube, namespace: str, name: str, memory: Memory) -> Facts:
     jobs = tuple(read_job(job) for job in kube.list_jobs(namespace, uid))
     pods = tuple(read_pod(pod) for pod in kube.list_pods(namespace, uid))
     there = {pod.uid for pod in pods}
-    memory.gone_pods = {
-        key: pod
-        for key, pod in memory.gone_pods.items()
-        if key not in there and pod.attempt == resource.status.attempt
-    }
+    # In place, over a copy of the keys: the event loop adds to it meanwhile.
+    for key, pod in list(memory.gone_pods.items()):
+        told = (pod.attempt, pod.run) < (resource.status.attempt, resource.status.run)
+        if key in there or told:
+            del memory.gone_pods[key]
     return Facts(
         now=datetime.now(UTC),
         resource=resource,
         jobs=jobs,
         pods=pods,
         gone_pods=tuple(memory.gone_pods.values()),
+        trouble=memory.trouble,
         refused=_refused(kube, namespace, jobs, pods),
         listed_at=memory.listed_at,
         written_at=memory.written_at,
