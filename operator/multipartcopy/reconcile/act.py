@@ -38,7 +38,8 @@ class Memory:
     """The upload ID that this process has created last."""
 
 
-_ON_STORES = (
+_NEEDS_STORES = (
+    steps.StartRun,
     steps.Inspect,
     steps.CreateUpload,
     steps.ListParts,
@@ -75,7 +76,7 @@ class Effects:
         result: Write | Wait | None
         try:
             result = self._effect(action, facts, memory)
-            if isinstance(action, _ON_STORES):
+            if isinstance(action, _NEEDS_STORES):
                 memory.denied_since = memory.trouble = None
         except S3Error as error:
             if error.kind is Kind.DENIED:
