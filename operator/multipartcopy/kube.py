@@ -65,7 +65,7 @@ class Kube:
             page = self._call(
                 self._custom.list_cluster_custom_object,
                 *(names.GROUP, names.VERSION, names.PLURAL),
-                limit=50,
+                limit=10,
                 _continue=token,
             )
             yield from page["items"]
@@ -113,9 +113,13 @@ class Kube:
         """An existing Job of that name is as good, if it is of the same owner."""
         try:
             self._call(self._batch.create_namespaced_job, namespace, manifest)
-        except ConflictError:
+        except ConflictError as conflict:
             name = manifest["metadata"]["name"]
-            there = self._call(self._batch.read_namespaced_job, name, namespace)
+            try:
+                there = self._call(self._batch.read_namespaced_job, name, namespace)
+            except NotFoundError:
+                # Not that it exists: a quota, for one, conflicts when it is changed meanwhile.
+                raise KubeError(conflict.status, str(conflict)) from None
             wanted = manifest["metadata"]["ownerReferences"][0]["uid"]
             owners = [o["uid"] for o in there["metadata"].get("ownerReferences", [])]
             if wanted not in owners:

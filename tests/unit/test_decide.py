@@ -32,6 +32,8 @@ LATER = NOW + timedelta(hours=1)
 SUSPENDED = replace(SPEC, suspend=True)
 EMPTY = replace(CLAIMED, plan=Plan(5 << 20, 0, 4, 0))
 KNOWN = replace(FULL, last_failure=LastFailure("WorkerFailed", "lost", time=format_time(NOW)))
+LOST = pod("", code=-1, disrupted="the node is gone")
+AWAY = (steps.Reason.DESTINATION_UNAVAILABLE, "away")
 ONE = report("1", range(1, 2))
 
 
@@ -58,7 +60,9 @@ ONE = report("1", range(1, 2))
         # The end.
         (facts(FULL, jobs=(job(),)), steps.DeleteJobs),
         (facts(FULL, jobs=(job(finished=True),), pods=(pod(),)), steps.Wait),
-        (facts(KNOWN, jobs=(job(finished=True),), pods=(pod("", code=-1),)), steps.Wait),
+        (facts(KNOWN, pods=(LOST,)), steps.Wait),
+        (facts(KNOWN, jobs=(job(finished=True),), pods=(LOST,)), steps.DeleteJobs),
+        (facts(KNOWN, jobs=(job(finished=True),), pods=(pod("", code=-1),)), steps.CrossCheck),
         (facts(FULL, jobs=(job(finished=True),), pods=(pod(ONE),)), steps.CrossCheck),
         (facts(FULL), steps.CrossCheck),
         (facts(replace(FULL, completing=INTENT)), steps.Settle),
@@ -84,7 +88,9 @@ ONE = report("1", range(1, 2))
         (facts(UPLOADING, deleted_at=NOW), steps.Abort),
         (facts(CLAIMED, deleted_at=NOW), steps.Abort),
         (facts(replace(FULL, completing=INTENT), deleted_at=NOW), steps.Abort),
-        (facts(UPLOADING, deleted_at=NOW - timedelta(days=1)), steps.GiveUpAbort),
+        (facts(UPLOADING, deleted_at=NOW - timedelta(days=1)), steps.Abort),
+        (facts(UPLOADING, deleted_at=NOW - timedelta(days=1), trouble=AWAY), steps.GiveUpAbort),
+        (facts(UPLOADING, deleted_at=NOW, trouble=AWAY), steps.Abort),
         (facts(NEW, deleted_at=NOW), steps.RemoveFinalizer),
         (facts(SUCCEEDED, deleted_at=NOW), steps.RemoveFinalizer),
         (facts(NEW, deleted_at=NOW, finalizer=False), steps.Wait),
@@ -226,9 +232,10 @@ def test_a_cut_off_pod_holds_up_a_completion_for_ever_and_an_abort_for_a_while()
     assert isinstance(decide(facts(failing, pods=(cut_off,))), steps.Abort)
 
 
-def test_an_abort_is_given_up_in_the_end():
-    failing = replace(UPLOADING, failing=FAILING)
-    assert isinstance(decide(facts(failing), Limits(abort_grace_seconds=0)), steps.GiveUpAbort)
+def test_an_abort_is_given_up_in_the_end_and_never_before_it_was_tried():
+    failing, impatient = replace(UPLOADING, failing=FAILING), Limits(abort_grace_seconds=0)
+    assert isinstance(decide(facts(failing), impatient), steps.Abort)
+    assert isinstance(decide(facts(failing, trouble=AWAY), impatient), steps.GiveUpAbort)
 
 
 def test_progress_of_a_large_resource_is_written_once_a_minute():

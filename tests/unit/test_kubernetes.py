@@ -186,12 +186,16 @@ def test_how_a_pod_ended():
     assert failure
     assert (failure.reason, failure.exit_code) == ("OOMKilled", 137)
     assert "64Mi" in failure.message
-    evicted = read_pod(body(phase="Failed", reason="Evicted", message="The node was low on memory"))
-    assert evicted.finished
-    assert not evicted.stopped
-    failure = failure_of(evicted)
+    refused = read_pod(body(phase="Failed", reason="OutOfcpu", message="not enough cpu"))
+    assert refused.stopped  # the kubelet itself says so
+    failure = failure_of(refused)
     assert failure
-    assert "low on memory" in failure.message
+    assert failure.time is None
+    assert "not enough cpu" in failure.message
+    mark = {"type": "DisruptionTarget", "status": "True", "message": "node is gone"}
+    lost = read_pod(body(phase="Failed", conditions=[mark]))
+    assert lost.finished
+    assert not lost.stopped  # it may still run, where nobody sees it
 
 
 def test_why_the_pods_of_a_job_are_refused():

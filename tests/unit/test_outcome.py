@@ -5,16 +5,29 @@ from datetime import timedelta
 
 import pytest
 
+from multipartcopy.api.conditions import summarize
 from multipartcopy.api.names import SOURCE_STAMP
 from multipartcopy.api.spec import Overwrite
 from multipartcopy.api.status import Claim, Intent, Phase, Retry
 from multipartcopy.reconcile import outcome
-from multipartcopy.reconcile.decide import EndRun, Inspect, Wait, Write
+from multipartcopy.reconcile.decide import EndRun, Inspect, Settle, Wait, Write
 from multipartcopy.reconcile.facts import Limits, format_time
 from multipartcopy.reconcile.outcome import Inspection
 from multipartcopy.s3.control import ListedUpload, ObjectInfo, StoredPart
 from multipartcopy.s3.errors import Kind, S3Error
-from tests.unit.facts import FULL, NEW, NOW, SIZE, SPEC, UPLOADING, etag, facts, with_parts
+from tests.unit.facts import (
+    CLAIMED,
+    FULL,
+    NEW,
+    NOW,
+    OWNER,
+    SIZE,
+    SPEC,
+    UPLOADING,
+    etag,
+    facts,
+    with_parts,
+)
 
 LIMITS = Limits()
 SOURCE = ObjectInfo(size=SIZE, etag="a" * 32, date=NOW)
@@ -24,11 +37,14 @@ INSPECT = Inspect(Phase.PENDING, outcome.Reason.INSPECTING, "")
 END = EndRun(Phase.COPYING, outcome.Reason.OOM_KILLED, "killed", False)
 INTENT = Intent(size=SIZE, etag="c" * 32 + "-20", crc64nvme="AAAAAAAAAAE=", if_none_match=True)
 SETTLING = replace(FULL, completing=INTENT, source=replace(FULL.source, etag="a" * 32))
+WAITING = summarize(
+    Phase.PENDING, "SecretNotFound", "", generation=1, now=format_time(NOW), before=()
+)
 PARTS = [StoredPart(n, etag(n), 5 << 20, None) for n in range(1, 21)]
 
 
 def seen(destination: ObjectInfo | None = None, source: ObjectInfo = SOURCE) -> Inspection:
-    return Inspection(source, None, destination, ("stranger",), NOW)
+    return Inspection(source, None, destination, (ListedUpload("stranger", NOW),), NOW)
 
 
 def error(kind: Kind, side: str = "destination") -> S3Error:
@@ -82,16 +98,67 @@ def test_overwrite(overwrite, destination, ends_as):
     assert (result.phase, result.reason) == ends_as
 
 
-def test_a_new_attempt_copies_the_pinned_source_or_nothing():
-    lost = outcome.new_attempt(facts(UPLOADING), LIMITS).status
-    assert (lost.claim, lost.upload, lost.batches, lost.attempt) == (None, None, {}, 1)
-    assert lost.source == UPLOADING.source
-    assert outcome.claim(facts(lost), seen()).reason == "SourceChanged"
-    same = replace(SOURCE, etag="abc")
-    assert outcome.claim(facts(lost), seen(source=same)).status.attempt == 2
+def test_a_new_attempt_keeps_the_pin_and_what_the_destination_was():
+    claimed = replace(UPLOADING, claim=Claim(format_time(NOW), ("stranger",), "b" * 32))
+    lost = outcome.new_attempt(facts(claimed), LIMITS).status
+    assert (lost.upload, lost.batches, lost.run, lost.attempt) == (None, {}, 0, 2)
+    assert (lost.source, lost.claim, lost.plan) == (claimed.source, claimed.claim, claimed.plan)
     tired = replace(UPLOADING, attempt=3)
     assert outcome.new_attempt(facts(tired), LIMITS).reason == "UploadLost"
     assert outcome.new_attempt(facts(tired), LIMITS).status.failing
+
+
+def test_an_upload_is_created_under_a_fresh_claim_only():
+    claimed = replace(CLAIMED, claim=Claim(format_time(NOW), ("old",), "b" * 32))
+    later = NOW + timedelta(hours=5)
+    assert claimed.claim
+    assert not outcome.is_stale(claimed.claim, NOW + timedelta(seconds=30))
+    assert outcome.is_stale(claimed.claim, later)
+    strangers = [ListedUpload("theirs", later - timedelta(seconds=1))]
+    assert outcome.our_uploads(claimed.claim, strangers) == []
+    renewed = outcome.reclaim(facts(claimed), strangers, later).status.claim
+    assert renewed == Claim(format_time(later), ("theirs",), "b" * 32)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "spec", "first"),
+    [
+        ({}, {}, True),
+        ({"created": NOW + timedelta(seconds=1)}, {}, False),
+        ({"created": NOW + timedelta(seconds=1), "status": CLAIMED}, {}, True),
+        ({"status": replace(CLAIMED, completion_time=format_time(NOW))}, {}, False),
+        ({}, {"suspend": True}, False),
+        ({"status": replace(NEW, conditions=WAITING)}, {}, False),
+    ],
+)
+def test_of_two_with_one_destination(theirs, spec, first):
+    ours = facts().resource
+    owner = replace(OWNER, name="other", uid="0-older")
+    other = replace(ours, owner=owner, spec=replace(SPEC, **spec), **theirs)
+    assert outcome.goes_first(other, ours) is first
+    assert not outcome.goes_first(ours, ours)
+
+
+def test_a_claim_remembers_the_newest_uploads():
+    many = tuple(ListedUpload(str(n), NOW + timedelta(seconds=n)) for n in range(300))
+    claimed = outcome.claim(facts(), replace(seen(), uploads=many)).status.claim
+    assert claimed
+    assert len(claimed.uploads) == 100
+    assert claimed.uploads[0] == "299"
+
+
+def test_a_final_error_while_settling_ends_the_copy():
+    away = error(Kind.NO_BUCKET)
+    settle = Settle(Phase.COMPLETING, outcome.Reason.COMPLETING, "")
+    result = outcome.refused(facts(SETTLING), settle, away, LIMITS, None)
+    assert isinstance(result, Write)
+    assert result.status.completing is None
+    assert result.status.failing
+
+
+def test_a_checksum_that_the_store_refuses_at_the_end_is_a_mismatch():
+    bad = replace(error(Kind.RETRY), code="BadDigest")
+    assert outcome.unsettled(facts(SETTLING), bad, LIMITS).reason == "ChecksumMismatch"
 
 
 def test_a_source_without_a_strong_etag_is_refused():
@@ -188,7 +255,6 @@ def test_somebody_elses_object_is_reported_and_not_claimed():
     ("kind", "kept_intent", "reason"),
     [
         (Kind.RETRY, True, "DestinationUnavailable"),
-        (Kind.DENIED, True, "AccessDenied"),
         (Kind.NO_UPLOAD, False, "UploadLost"),
         (Kind.INVALID_PART, False, "PartsDisagree"),
         (Kind.PERMANENT, False, "RequestRefused"),

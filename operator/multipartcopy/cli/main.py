@@ -5,6 +5,9 @@ of kubectl (https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/).
 """
 
 import argparse
+import json
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -19,7 +22,7 @@ from multipartcopy.api.quantity import format_bytes
 EXIT_FAILED, EXIT_USAGE, EXIT_TIMEOUT, EXIT_INTERRUPTED = 1, 2, 3, 130
 _POLL_SECONDS = 1.0
 _PATIENCE_SECONDS = 60.0
-"""How long the API server may be away."""
+"""How long the API server may be away, once it has answered."""
 _BAR = 24
 
 
@@ -62,18 +65,19 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _watch(options)
     except KeyboardInterrupt:
-        print(f"\n{options.name} goes on without you; to stop it, suspend or delete it")
+        print(f"{_end_line()}{options.name} goes on without you; to stop it, suspend or delete it")
         return EXIT_INTERRUPTED
 
 
 def _watch(options: argparse.Namespace) -> int:
     try:
-        api = pykube.HTTPClient(pykube.KubeConfig.from_env(), timeout=10)
-    except (pykube.exceptions.PyKubeError, OSError, KeyError) as error:
-        return _complain(f"no cluster to ask: {error}")
+        api = pykube.HTTPClient(_kubeconfig(), timeout=10)
+    except (pykube.exceptions.PyKubeError, OSError, KeyError, subprocess.SubprocessError) as error:
+        words = getattr(error, "stderr", "") or str(error)
+        return _complain(f"no cluster to ask: {words.strip()}")
     namespace = options.namespace or api.config.namespace
     end = time.monotonic() + options.timeout
-    answered, shown = time.monotonic(), ""
+    answered, shown = float("-inf"), ""
     while True:
         try:
             query = MultipartCopy.objects(api).filter(namespace=namespace)
@@ -88,21 +92,36 @@ def _watch(options: argparse.Namespace) -> int:
             shown = _show(render(status), shown)
             if ended := outcome(status):
                 code, words = ended
-                print(("\n" if sys.stdout.isatty() else "") + words)
+                print(_end_line() + words)
                 return code
         if time.monotonic() > end:
-            print(f"{options.name} has not ended within {options.timeout:.0f} s; it goes on")
+            print(
+                f"{_end_line()}{options.name} has not ended within {options.timeout:.0f} s; it goes on"
+            )
             return EXIT_TIMEOUT
         time.sleep(_POLL_SECONDS)
+
+
+def _kubeconfig() -> Any:
+    """As kubectl sees it: pykube does not merge the files that KUBECONFIG may list."""
+    command = ["kubectl", "config", "view", "--raw", "--minify", "--flatten", "--output=json"]
+    view = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+    return pykube.KubeConfig(json.loads(view.stdout))
 
 
 def _show(line: str, before: str) -> str:
     """Redrawn on a terminal; elsewhere a line for each change."""
     if sys.stdout.isatty():
-        print(f"\r\x1b[2K{line}", end="", flush=True)
+        width = shutil.get_terminal_size().columns - 1  # a line that wraps cannot be redrawn
+        print(f"\r\x1b[2K{line[:width]}", end="", flush=True)
     elif line != before:
         print(line, flush=True)
     return line
+
+
+def _end_line() -> str:
+    """What a line that was being redrawn needs before the next one."""
+    return "\n" if sys.stdout.isatty() else ""
 
 
 def _complain(message: str) -> int:

@@ -17,7 +17,14 @@ from multipartcopy.reconcile import decide as steps
 from multipartcopy.reconcile import ledger, outcome, writer
 from multipartcopy.reconcile.decide import Action, Wait, Write, give_up
 from multipartcopy.reconcile.facts import Facts, Limits, Pod, read_resource
-from multipartcopy.s3.control import Access, CompletedPart, Credentials, Precondition, Store
+from multipartcopy.s3.control import (
+    Access,
+    CompletedPart,
+    Credentials,
+    ListedUpload,
+    Precondition,
+    Store,
+)
 from multipartcopy.s3.errors import Kind, S3Error
 
 logger = logging.getLogger("multipartcopy.reconcile")
@@ -35,7 +42,7 @@ class Memory:
     denied_since: datetime | None = None
     trouble: tuple[Reason, str] | None = None
     created: str | None = None
-    """The upload ID that this process has created last."""
+    """The upload ID that was created and is not recorded yet."""
 
 
 _NEEDS_STORES = (
@@ -114,6 +121,7 @@ class Effects:
             message=result.message,
             now=facts.now,
         )
+        memory.created = None
         if wrote:
             memory.written_at = facts.now
 
@@ -148,7 +156,7 @@ class Effects:
             case steps.Settle():
                 return self._settle(facts, memory)
             case steps.LoseUpload():
-                return self._lose_upload(facts, memory)
+                return self._lose_upload(action, facts, memory)
             case steps.Abort():
                 return self._abort(action, facts, memory)
             case steps.GiveUpAbort():
@@ -190,6 +198,11 @@ class Effects:
             message = f"there is no Secret {name} in namespace {namespace}"
             raise MissingSecretError(Reason.SECRET_NOT_FOUND, message) from None
         missing = [key for key in needed if not secret.get(key, "").strip()]
+        keys = {*needed, names.SESSION_TOKEN} - {names.CA_CERTIFICATE}
+        broken = sorted(key for key in keys if not _is_plain(secret.get(key, "")))
+        if broken and not missing:
+            message = f"Secret {name}: {' and '.join(broken)} must be one line of printable ASCII"
+            raise MissingSecretError(Reason.SECRET_INVALID, message)
         if missing:
             message = f"Secret {name} lacks {' and '.join(missing)}; it needs {', '.join(needed)}"
             raise MissingSecretError(Reason.SECRET_INVALID, message)
@@ -223,40 +236,38 @@ class Effects:
             return Wait(action.phase, Reason.DESTINATION_BUSY, message, 10.0)
         source = self._store("source", facts, memory)
         destination = self._store("destination", facts, memory)
-        pin = facts.status.source
-        info = source.head(if_match=pin.etag if pin else None)
+        info = source.head()
         uploads, time = destination.list_uploads()
-        newest = sorted(uploads, key=lambda upload: upload.initiated, reverse=True)
         found = destination.head_or_none()
         composite = facts.spec.part_size == AUTO and "-" in info.etag
         layout = source.part_layout(info) if composite else None
-        seen = outcome.Inspection(info, layout, found, tuple(u.id for u in newest), time)
+        seen = outcome.Inspection(info, layout, found, tuple(uploads), time)
         return outcome.claim(facts, seen)
 
     def _rival(self, facts: Facts) -> str | None:
         """An older live resource with our destination: of two, the younger waits."""
-        ours = outcome.place(facts.spec.destination.s3)
-        age = (facts.resource.created, facts.resource.owner.uid)
         for body in self.kube.list_copies():
+            # Most are told apart by this much; to read half a megabyte of ledger takes longer.
+            if body["spec"]["destination"]["s3"]["key"] != facts.spec.destination.s3.key:
+                continue
             other = read_resource(body)
-            live = other.status.completion_time is None
-            if (
-                live
-                and other.owner.uid != facts.resource.owner.uid
-                and outcome.place(other.spec.destination.s3) == ours
-                and (other.status.claim is not None or (other.created, other.owner.uid) < age)
-            ):
-                return f"{other.owner.namespace}/{other.owner.name}"
+            if outcome.goes_first(other, facts.resource):
+                same = other.owner.namespace == facts.resource.owner.namespace
+                return other.owner.name if same else "of another namespace"
         return None
 
     def _create_upload(self, facts: Facts, memory: Memory) -> Write:
         """Create it; if a predecessor died between creating and recording it, take up what it made."""
         status = facts.status
         assert status.source is not None
+        assert status.claim is not None
         like = self._store("source", facts, memory).head(if_match=status.source.etag)
         store = self._store("destination", facts, memory)
-        upload = self._orphan(facts, store)
+        uploads, now = store.list_uploads()
+        upload = self._orphan(facts, store, uploads)
         if upload is None:
+            if outcome.is_stale(status.claim, now):
+                return outcome.reclaim(facts, uploads, now)
             upload = Upload(*store.create_upload(like, outcome.stamp(status.source)))
             memory.created = upload.id
         return outcome.uploading(facts, upload)
@@ -264,13 +275,22 @@ class Effects:
     def _abort_unrecorded(self, result: Write | Wait, facts: Facts, memory: Memory) -> None:
         """Nobody would know of an upload whose ID another operator's write kept out of the status."""
         upload = result.status.upload if isinstance(result, Write) else None
-        if upload and upload.id == memory.created:
-            logger.warning("%s: aborting an upload that lost a race", facts.resource.owner.name)
+        if upload is None or upload.id != memory.created:
+            return
+        owner = facts.resource.owner
+        try:
+            there = read_resource(self.kube.get_copy(owner.namespace, owner.name))
+        except NotFoundError:
+            there = None
+        recorded = there.status.upload if there and there.owner.uid == owner.uid else None
+        memory.created = None
+        if recorded is None or recorded.id != upload.id:
+            logger.warning("%s: aborting an upload that lost a race", owner.name)
             self._store("destination", facts, memory).abort(upload.id)
 
-    def _orphan(self, facts: Facts, store: Store) -> Upload | None:
+    @staticmethod
+    def _orphan(facts: Facts, store: Store, uploads: list[ListedUpload]) -> Upload | None:
         assert facts.status.claim is not None
-        uploads, _ = store.list_uploads()
         empty = []
         for upload_id in outcome.our_uploads(facts.status.claim, uploads):
             parts, checksum = store.list_parts(upload_id)
@@ -313,14 +333,11 @@ class Effects:
         folded = steps.fold(facts)
         return outcome.end_run(facts, action, progressed, folded, parts, self.limits)
 
-    def _lose_upload(self, facts: Facts, memory: Memory) -> Write | Wait:
+    def _lose_upload(self, action: Action, facts: Facts, memory: Memory) -> Write | Wait:
         assert facts.status.upload is not None
         store = self._store("destination", facts, memory)
         if store.upload_exists(facts.status.upload.id):
-            nothing = steps.fold(facts)
-            run = replace(nothing, run=nothing.run + 1)
-            message = "a worker did not find the upload, but the store has it; trying again"
-            return Write(Phase.COPYING, Reason.UPLOAD_LOST, message, run)
+            return outcome.end_run(facts, action, False, steps.fold(facts), [], self.limits)
         return outcome.new_attempt(facts, self.limits)
 
     # The end.
@@ -334,26 +351,37 @@ class Effects:
     def _settle(self, facts: Facts, memory: Memory) -> Write | Wait:
         """Look, complete, look again: what the store shows decides, whatever it answered."""
         store = self._store("destination", facts, memory)
-        head = store.head_or_none()
-        if done := outcome.judge(facts, head):
-            return done
         conditional = facts.spec.overwrite is not Overwrite.ALWAYS
+        head = store.head_or_none()
+        # With Always, an equal object that was there before is replaced all the same.
+        fresh = conditional or outcome.is_new(facts, head)
+        if fresh and (done := outcome.judge(facts, head)):
+            return self._without_upload(facts, store, done)
         if conditional and (changed := outcome.changed_under_us(facts, head)):
             return changed
         error: S3Error | None = None
         try:
             self._publish(facts, memory, store)
         except S3Error as refusal:
+            if refusal.kind is Kind.DENIED:
+                raise  # Given time to be mended, as everywhere.
             error = refusal
         head = store.head_or_none()
         if done := outcome.judge(facts, head):
-            return done
-        if changed := outcome.changed_under_us(facts, head):
+            return self._without_upload(facts, store, done) if error else done
+        if (conditional or not error) and (changed := outcome.changed_under_us(facts, head)):
             return changed
         if error:
             return outcome.unsettled(facts, error, self.limits)
         message = "the store has confirmed the object but does not show it yet"
         return Wait(Phase.COMPLETING, Reason.COMPLETING, message, 2.0)
+
+    @staticmethod
+    def _without_upload(facts: Facts, store: Store, done: Write) -> Write:
+        """The object is there though we have not just made it: our upload may be there as well."""
+        if facts.status.upload:
+            store.abort(facts.status.upload.id)
+        return done
 
     def _publish(self, facts: Facts, memory: Memory, store: Store) -> None:
         intent, upload = facts.status.completing, facts.status.upload
@@ -398,7 +426,7 @@ class Effects:
         if facts.status.upload:
             ids = [facts.status.upload.id]
         else:
-            orphan = self._orphan(facts, store)
+            orphan = self._orphan(facts, store, store.list_uploads()[0])
             ids = [orphan.id] if orphan else []
         for upload_id in ids:
             store.abort(upload_id)
@@ -429,3 +457,9 @@ def _missing(action: Action, error: MissingSecretError) -> Wait:
 def _unfolded(facts: Facts) -> Facts:
     """Without what the pods reported: it does not fit."""
     return replace(facts, pods=(), gone_pods=())
+
+
+def _is_plain(value: str) -> bool:
+    """Else it would break a header, and the error that says so would show it."""
+    value = value.strip()
+    return value.isascii() and (value.isprintable() and " " not in value)

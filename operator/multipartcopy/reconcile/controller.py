@@ -14,7 +14,7 @@ from multipartcopy.api import names
 from multipartcopy.kube import Kube, KubeError, NotFoundError
 from multipartcopy.reconcile.act import Effects, Memory
 from multipartcopy.reconcile.decide import Wait, decide
-from multipartcopy.reconcile.facts import read_pod
+from multipartcopy.reconcile.facts import Facts, read_pod
 from multipartcopy.reconcile.observe import observe
 from multipartcopy.reconcile.writer import LostRaceError
 
@@ -98,21 +98,23 @@ class Controller:
     def _pass(self, uid: str, namespace: str, name: str, memory: Memory) -> float | None:
         """Steps until one says wait: the seconds until the next pass, None for not before a change."""
         try:
+            facts: Facts | None
             for _ in range(_STEPS_A_PASS):
                 if self._stopping:
                     return 0.0
-                facts = observe(self._kube, namespace, name, memory)
-                if facts.resource.owner.uid != uid:
-                    raise NotFoundError(404, "another resource of the same name")
+                try:
+                    facts = observe(self._kube, namespace, name, memory)
+                except NotFoundError:
+                    facts = None
+                if facts is None or facts.resource.owner.uid != uid:
+                    self._memories.pop(uid, None)
+                    return None
                 action = decide(facts, self._effects.limits)
                 logger.debug("%s/%s: %s", namespace, name, type(action).__name__)
                 wait = self._effects.perform(action, facts, memory)
                 if isinstance(wait, Wait):
                     return wait.seconds
             logger.warning("%s/%s: many steps in one pass", namespace, name)
-        except NotFoundError:
-            self._memories.pop(uid, None)
-            return None
         except LostRaceError:
             return 0.5
         except KubeError as error:

@@ -356,7 +356,7 @@ def _fail(facts: Facts, failing: Failing, limits: Limits) -> Action:
     if stopping := _clear(facts, phase, reason, message, limits):
         return stopping
     if _may_have_upload(facts.status):
-        if facts.now - parse_time(failing.time) > timedelta(seconds=limits.abort_grace_seconds):
+        if _tried_enough(facts, parse_time(failing.time), limits):
             return GiveUpAbort(phase, reason, message)
         return Abort(phase, reason, message)
     ended = replace(facts.status, failing=None, completion_time=format_time(facts.now))
@@ -373,11 +373,16 @@ def _delete(facts: Facts, limits: Limits) -> Action:
         return stopping
     message = "deleted; aborting the multipart upload"
     if _may_have_upload(facts.status):
-        waited = facts.now - facts.resource.deleted_at
-        if waited > timedelta(seconds=limits.abort_grace_seconds):
+        if _tried_enough(facts, facts.resource.deleted_at, limits):
             return GiveUpAbort(phase, reason, message)
         return Abort(phase, reason, message)
     return RemoveFinalizer(phase, reason, message)
+
+
+def _tried_enough(facts: Facts, since: datetime, limits: Limits) -> bool:
+    """However long ago it was: not before an abort was tried, and failed, by this very process."""
+    waited = facts.now - since
+    return facts.trouble is not None and waited > timedelta(seconds=limits.abort_grace_seconds)
 
 
 def _may_have_upload(status: Status) -> bool:
@@ -414,7 +419,11 @@ def _clear(
     off. That is good enough for an abort, which is repeated until the upload is gone, and never for
     a completion.
     """
-    standing = tuple(job.name for job in facts.jobs if not (job.deleting or job.finished))
+    # A finished Job would keep a pod whose end nobody has seen; without the Job the pod goes as well.
+    unseen = any(pod.finished and not pod.stopped for pod in facts.pods)
+    standing = tuple(
+        job.name for job in facts.jobs if not job.deleting and (unseen or not job.finished)
+    )
     if standing:
         return DeleteJobs(phase, reason, message, standing)
 

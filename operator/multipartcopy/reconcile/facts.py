@@ -1,5 +1,6 @@
 """What one pass has observed of the cluster, as values that ``decide`` can reason about."""
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -47,13 +48,17 @@ class Pod:
 
     @property
     def stopped(self) -> bool:
-        """Its kubelet has seen the container end: it sends nothing any more.
+        """Its kubelet has seen the container end, or never let it begin: it sends nothing any more.
 
-        A pod that others have declared finished (its node is lost) may still run.
+        A pod that others have declared finished, since its node is lost, may still run; those are
+        marked as disrupted or deleted.
         """
-        return self.terminated is not None and self.terminated.exit_code != LOST
+        if self.terminated is None:
+            return False
+        marked = self.disrupted is not None or self.deleted_at is not None
+        return self.terminated.exit_code != LOST or not marked
 
-    @property
+    @functools.cached_property
     def report(self) -> Report | None:
         return decode_report(self.terminated.message) if self.terminated else None
 

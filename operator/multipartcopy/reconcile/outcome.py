@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from multipartcopy.api.conditions import summary
 from multipartcopy.api.names import SOURCE_STAMP
 from multipartcopy.api.quantity import format_bytes
 from multipartcopy.api.reasons import Reason
@@ -22,7 +23,7 @@ from multipartcopy.api.status import (
 from multipartcopy.plan import AUTO, PlanError, make_plan
 from multipartcopy.reconcile import ledger
 from multipartcopy.reconcile.decide import Action, Wait, Write, give_up
-from multipartcopy.reconcile.facts import Facts, Limits, format_time, parse_time
+from multipartcopy.reconcile.facts import Facts, Limits, Resource, format_time, parse_time
 from multipartcopy.reconcile.ledger import ListedPart
 from multipartcopy.s3.address import endpoint_url
 from multipartcopy.s3.control import ListedUpload, ObjectInfo, StoredPart
@@ -30,6 +31,8 @@ from multipartcopy.s3.errors import Kind, S3Error
 
 _UPLOADS_KEPT = 100
 """Of those at the claim, the newest; an older one is known for a stranger's by its age."""
+_CLAIM_LASTS = timedelta(seconds=60)
+_CANNOT_BEGIN = {Reason.SECRET_NOT_FOUND, Reason.SECRET_INVALID, Reason.ACCESS_DENIED}
 _EMPTY_MD5 = "d41d8cd98f00b204e9800998ecf8427e"
 
 
@@ -40,7 +43,7 @@ class Inspection:
     source: ObjectInfo
     layout: int | None
     destination: ObjectInfo | None
-    uploads: tuple[str, ...]
+    uploads: tuple[ListedUpload, ...]
     time: datetime
 
 
@@ -60,9 +63,6 @@ def claim(facts: Facts, seen: Inspection) -> Write:
     pin = Pin(source.etag, source.size, source.version_id, source.last_modified)
     if not pin.etag or pin.etag.startswith("W/"):
         return give_up(facts, Reason.REQUEST_REFUSED, "the source has no strong ETag to pin it by")
-    before = facts.status.source
-    if before and (before.etag, before.size) != (pin.etag, pin.size):
-        return give_up(facts, Reason.SOURCE_CHANGED, "the source is not the object that was pinned")
     if seen.destination and spec.overwrite is Overwrite.NEVER:
         return give_up(
             facts,
@@ -76,7 +76,7 @@ def claim(facts: Facts, seen: Inspection) -> Write:
             message = f"the destination is equal already, by {evidence}"
             return _succeed(facts, equal, Reason.ALREADY_EQUAL, message)
     try:
-        plan = facts.status.plan or make_plan(
+        plan = make_plan(
             pin.size,
             part_size=spec.part_size,
             source_layout=seen.layout if spec.part_size == AUTO else None,
@@ -90,11 +90,7 @@ def claim(facts: Facts, seen: Inspection) -> Write:
         source=pin,
         plan=plan,
         attempt=facts.status.attempt + 1,
-        claim=Claim(
-            time=format_time(seen.time),
-            uploads=seen.uploads[:_UPLOADS_KEPT],
-            destination_etag=seen.destination.etag if seen.destination else None,
-        ),
+        claim=_claim(seen.time, seen.uploads, seen.destination.etag if seen.destination else None),
         start_time=facts.status.start_time or format_time(facts.now),
     )
     message = f"pinned {format_bytes(pin.size)} with ETag {pin.etag}"
@@ -119,11 +115,51 @@ def equality(source: ObjectInfo, destination: ObjectInfo, source_stamp: str) -> 
     return None
 
 
+def _claim(time: datetime, uploads: Iterable[ListedUpload], destination_etag: str | None) -> Claim:
+    newest = sorted(uploads, key=lambda upload: upload.initiated, reverse=True)
+    ids = tuple(upload.id for upload in newest[:_UPLOADS_KEPT])
+    return Claim(format_time(time), ids, destination_etag)
+
+
+def is_stale(claimed: Claim, now: datetime) -> bool:
+    """An upload is created only under a fresh claim; ``now`` is the store's time as the claim's is."""
+    return now - parse_time(claimed.time) > _CLAIM_LASTS
+
+
+def reclaim(facts: Facts, uploads: Iterable[ListedUpload], now: datetime) -> Write:
+    """The claim anew, with the uploads there are by now; what the destination was stays."""
+    assert facts.status.claim is not None
+    claimed = _claim(now, uploads, facts.status.claim.destination_etag)
+    message = "about to create the multipart upload"
+    return Write(Phase.PREPARING, Reason.CLAIMED, message, replace(facts.status, claim=claimed))
+
+
 def our_uploads(claimed: Claim, listed: Iterable[ListedUpload]) -> list[str]:
-    """Upload IDs that only a predecessor of ours can have made: new since the claim on exactly our key."""
+    """Upload IDs that a predecessor of ours made: on exactly our key, in the time that the claim lasts.
+
+    Twice that time, for a request that took long. A stranger's of just then is the case that is left.
+    """
     since = parse_time(claimed.time)
+    until = since + 2 * _CLAIM_LASTS
     known = set(claimed.uploads)
-    return [u.id for u in listed if u.id not in known and u.initiated >= since]
+    return [u.id for u in listed if u.id not in known and since <= u.initiated <= until]
+
+
+def goes_first(other: Resource, ours: Resource) -> bool:
+    """Of two live resources with one destination: the one that has claimed it, else the older.
+
+    One that cannot or shall not begin holds up nobody.
+    """
+    if other.owner.uid == ours.owner.uid or other.status.completion_time:
+        return False
+    if place(other.spec.destination.s3) != place(ours.spec.destination.s3):
+        return False
+    if other.status.claim:
+        return True
+    condition = summary(other.status.conditions)
+    waits = condition is not None and condition.reason in _CANNOT_BEGIN
+    older = (other.created, other.owner.uid) < (ours.created, ours.owner.uid)
+    return older and not (waits or other.spec.suspend)
 
 
 def uploading(facts: Facts, upload: Upload) -> Write:
@@ -134,13 +170,16 @@ def uploading(facts: Facts, upload: Upload) -> Write:
 
 
 def new_attempt(facts: Facts, limits: Limits) -> Write:
-    """The upload is gone and was not completed by us: begin again from a new claim, a few times."""
+    """The upload is gone and was not completed by us: make another, a few times.
+
+    The pin stays, and so does what the destination was at the claim.
+    """
     if facts.status.attempt >= limits.attempts:
         message = f"the multipart upload vanished {facts.status.attempt} times; is a lifecycle rule aborting it?"
         return give_up(facts, Reason.UPLOAD_LOST, message)
     status = replace(
         facts.status,
-        claim=None,
+        attempt=facts.status.attempt + 1,
         upload=None,
         batches={},
         run=0,
@@ -150,7 +189,7 @@ def new_attempt(facts: Facts, limits: Limits) -> Write:
         progress=None,
     )
     message = f"the multipart upload of attempt {facts.status.attempt} is gone; beginning a new one"
-    return Write(Phase.PENDING, Reason.UPLOAD_LOST, message, status)
+    return Write(Phase.PREPARING, Reason.UPLOAD_LOST, message, status)
 
 
 def listed(facts: Facts, action: Action, parts: list[StoredPart]) -> Write:
@@ -257,6 +296,12 @@ def judge(facts: Facts, head: ObjectInfo | None) -> Write | None:
     return _succeed(facts, status, Reason.COPIED, message)
 
 
+def is_new(facts: Facts, head: ObjectInfo | None) -> bool:
+    """Whether the object under our key is another than at the claim."""
+    assert facts.status.claim is not None
+    return head is not None and head.etag != facts.status.claim.destination_etag
+
+
 def changed_under_us(facts: Facts, head: ObjectInfo | None) -> Write | None:
     """Somebody else has written (or removed) the destination since the claim."""
     assert facts.status.claim is not None
@@ -272,6 +317,8 @@ def changed_under_us(facts: Facts, head: ObjectInfo | None) -> Write | None:
 
 def unsettled(facts: Facts, error: S3Error, limits: Limits) -> Write | Wait:
     """A Complete was refused and the destination is as it was at the claim."""
+    if error.code in ("BadDigest", "XAmzContentChecksumMismatch"):
+        return give_up(replace_status(facts, completing=None), Reason.CHECKSUM_MISMATCH, str(error))
     match error.kind:
         case Kind.RETRY:
             return Wait(Phase.COMPLETING, error.reason, str(error), 5.0)
@@ -286,8 +333,6 @@ def unsettled(facts: Facts, error: S3Error, limits: Limits) -> Write | Wait:
                 )
             status = replace(facts.status, completing=None, disagreements=count)
             return Write(Phase.COMPLETING, Reason.PARTS_DISAGREE, str(error), status)
-        case Kind.DENIED:
-            return Wait(Phase.COMPLETING, Reason.ACCESS_DENIED, str(error), 10.0)
         case _:
             return give_up(replace_status(facts, completing=None), error.reason, str(error))
 
@@ -326,7 +371,7 @@ def refused(
             return Wait(action.phase, error.reason, str(error), 10.0)
     if error.kind is Kind.NO_UPLOAD:
         return new_attempt(facts, limits)
-    return give_up(facts, error.reason, str(error))
+    return give_up(replace_status(facts, completing=None), error.reason, str(error))
 
 
 def measure(status: Status, now: datetime, received: int | None = None) -> Status:

@@ -3,12 +3,14 @@
 Every method raises S3Error. https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
 """
 
+import contextlib
 import functools
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from email.header import Header
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -307,11 +309,11 @@ class Store:
 
     @staticmethod
     def _attributes(like: ObjectInfo, stamp: str) -> dict[str, Any]:
-        metadata = {k: v for k, v in like.metadata.items() if k != SOURCE_STAMP}
+        metadata = {k: _ascii(v) for k, v in like.metadata.items() if k != SOURCE_STAMP}
         used = sum(len(k.encode()) + len(v.encode()) for k, v in metadata.items())
         if used + len(SOURCE_STAMP) + len(stamp) <= _MAX_METADATA:
             metadata[SOURCE_STAMP] = stamp
-        return {**like.headers, "Metadata": metadata}
+        return {**{k: _ascii(v) for k, v in like.headers.items()}, "Metadata": metadata}
 
     def _do(
         self,
@@ -337,7 +339,9 @@ def _session() -> boto3.Session:
 
 
 @functools.lru_cache(maxsize=64)
-def _cached_client(location: S3Location, access: Access, attempts: int, read_timeout: int) -> Any:
+def _cached_client(
+    endpoint: str, region: str, virtual: bool, access: Access, attempts: int, read_timeout: int
+) -> Any:
     config = Config(
         signature_version=UNSIGNED if access.credentials is None else "s3v4",
         connect_timeout=10,
@@ -346,14 +350,14 @@ def _cached_client(location: S3Location, access: Access, attempts: int, read_tim
         # What is newer than the S3 of 2010 is asked for by name: other stores refuse it unasked.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        s3={"addressing_style": "virtual" if is_virtual(location) else "path"},
+        s3={"addressing_style": "virtual" if virtual else "path"},
         user_agent_extra="multipartcopy",
     )
     keys = access.credentials
     return _session().client(
         "s3",
-        endpoint_url=endpoint_url(location),
-        region_name=location.region,
+        endpoint_url=endpoint,
+        region_name=region,
         aws_access_key_id=keys.access_key if keys else None,
         aws_secret_access_key=keys.secret_key if keys else None,
         aws_session_token=keys.token if keys else None,
@@ -364,7 +368,14 @@ def _cached_client(location: S3Location, access: Access, attempts: int, read_tim
 
 def _client(location: S3Location, access: Access, *, attempts: int, read_timeout: int) -> Any:
     with _lock:
-        return _cached_client(location, access, attempts, read_timeout)
+        return _cached_client(
+            endpoint_url(location),
+            location.region,
+            is_virtual(location),
+            access,
+            attempts,
+            read_timeout,
+        )
 
 
 @functools.lru_cache(maxsize=64)
@@ -373,6 +384,18 @@ def _ca_file(pem: str) -> str:
     with tempfile.NamedTemporaryFile("w", suffix=".crt", delete=False) as file:
         file.write(pem)
     return str(Path(file.name))
+
+
+def _ascii(value: str) -> str:
+    """As S3 itself writes what is not ASCII: RFC 2047. boto reads header bytes as Latin-1.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
+    """
+    if value.isascii():
+        return value
+    with contextlib.suppress(UnicodeError):
+        value = value.encode("latin-1").decode()
+    return Header(value, "utf-8", maxlinelen=_MAX_METADATA).encode()
 
 
 def _date(answer: Mapping[str, Any]) -> datetime:

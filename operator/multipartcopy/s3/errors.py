@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, ParamValidationError
 
 from multipartcopy.api.reasons import Reason
 
@@ -99,9 +99,13 @@ def translate(error: Exception, side: str, place: str, operation: str) -> S3Erro
         message = str(details.get("Message") or f"HTTP status {status}")[:300]
         return S3Error(side, place, operation, kind_of(code, status), code, message)
     assert isinstance(error, BotoCoreError | OSError | ValueError)
-    permanent = isinstance(error, ValueError)
+    permanent = isinstance(error, ValueError | ParamValidationError)
     kind = Kind.PERMANENT if permanent else Kind.RETRY
-    return S3Error(side, place, operation, kind, type(error).__name__, str(error)[:300])
+    # The words of an unforeseen one may quote what was to be sent.
+    message = (
+        "the request could not be sent" if type(error) is HTTPClientError else str(error)[:300]
+    )
+    return S3Error(side, place, operation, kind, type(error).__name__, message)
 
 
 def _reason(kind: Kind, side: str) -> Reason:
