@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,6 +15,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from dev import lab
 
@@ -33,13 +36,14 @@ def main() -> int:
     parser.add_argument("--clean", action="store_true", help="remove all that the demo made")
     parser.add_argument("--record", metavar="FILE", help="write what is shown to FILE as well")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what it started ends with it
     try:
         if options.clean:
             clean()
             return 0
         with _recording(options.record):
             demo()
-    except (lab.LabError, DemoError) as error:
+    except (lab.LabError, DemoError, BotoCoreError, ClientError) as error:
         say(f"\nFAILED: {error}")
         return 1
     except KeyboardInterrupt:
@@ -65,27 +69,39 @@ def demo() -> None:
         Demo(lab.s3_client(source), lab.s3_client(destination)).run()
     say(f"\nEverything held ({time.monotonic() - start:.0f} s). What to try next:\n")
     if not lab.existing():
-        say(f"  export KUBECONFIG={os.environ['KUBECONFIG']}")
+        say(f"  export KUBECONFIG={os.environ['KUBECONFIG'].replace(str(Path.home()), '~', 1)}")
+    say('  export PATH="$PWD/dev/bin:$PATH"; kubectl multipartcopy watch --help')
     say(f"  kubectl -n {NAMESPACE} get mpc -o wide; kubectl explain mpc.spec; make demo-clean")
 
 
 def prepare(s3_image: str) -> None:
-    """The namespace with the two servers, new: what an earlier demo left is removed."""
-    lab.kubectl("delete", "mpc", "--all", "-n", NAMESPACE, "--timeout=120s", timeout=130)
-    lab.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", timeout=180)
+    """The namespace with the two servers, new."""
+    remove()
     lab.kubectl("create", "namespace", NAMESPACE)
     for name in ("s3-a", "s3-b"):
         lab.deploy_s3(NAMESPACE, name, s3_image)
     lab.apply(lab.credentials("s3"), lab.credentials("wrong", secret_key="x"), namespace=NAMESPACE)
 
 
+def remove() -> None:
+    """What an earlier demo has left. The copies first: the operator aborts their uploads in the servers."""
+    lab.kubectl("delete", "mpc", "--all", "-n", NAMESPACE, "--timeout=120s", timeout=130)
+    lab.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", timeout=180)
+
+
 def clean() -> None:
-    """The copies first: their operator aborts what is under way."""
+    """Of a cluster of somebody else's, the demo is removed; the operator only if it has no other work."""
     if not lab.existing():
         lab.cluster("down")
         return
-    lab.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", timeout=300)
-    lab.uninstall_operator()
+    if not lab.kubectl("get", "crd", "multipartcopies.multipartcopy.dev", "--ignore-not-found"):
+        say("there is no operator, so no demo")
+        return
+    remove()
+    if others := lab.kubectl("get", "mpc", "--all-namespaces", "--output=name").split():
+        say(f"the operator stays, for the {len(others)} copies in other namespaces")
+    else:
+        lab.uninstall_operator()
 
 
 class Demo:
@@ -143,8 +159,8 @@ class Demo:
         status = lab.get("-n", NAMESPACE, "mpc", "era5")["status"]
         say("The ledger, status.batches:")
         for number, batch in status["batches"].items():
-            first, second, *_, last = batch["etags"]
-            say(f"  {number}: parts {batch['parts']}: {first}, {second}, ... {last}")
+            etags = batch["etags"]
+            say(f"  {number}: parts {batch['parts']}: {etags[0]}, ... {etags[-1]} ({len(etags)})")
         total = sum(len(batch["etags"]) for batch in status["batches"].values())
         hold(total == status["plan"]["partCount"], f"{total} parts, {total} ETags")
 
@@ -170,16 +186,19 @@ class Demo:
 
     def fear_kill(self, expected: str) -> None:
         step("A fear: a worker is killed")
-        lab.apply(resource("wounded", "wounded", parallelism=2), namespace=NAMESPACE)
-        pod = lab.wait_until("a running worker", lambda: running_worker("wounded"), 60)
-        lab.kubectl("-n", NAMESPACE, "delete", "pod", pod, "--force", "--grace-period=0")
-        say(f"killed {pod}")
+        lab.apply(resource("wounded", "wounded", **SLOW), namespace=NAMESPACE)
+        lab.wait_until("some progress", lambda: progress("wounded") > 0, 60)
+        pod = lab.wait_until("a worker to kill", lambda: kill_worker("wounded"), 30)
+        say(
+            f"$ kubectl delete pod {pod} --force --grace-period=0\n"
+            + shown("kubectl", "-n", NAMESPACE, "get", "mpc", "wounded")
+        )
         follow("wounded")
         self.check("wounded", expected)
 
     def fear_wrong_secret(self) -> None:
         step("A fear: a wrong secret, and nobody says so")
-        lab.apply(resource("denied", "denied", secret="wrong"), namespace=NAMESPACE)
+        lab.apply(resource("denied", "denied", keys="wrong"), namespace=NAMESPACE)
         condition = lab.wait_until("a condition", denied, 30)
         say(f"  {condition['type']}  {condition['reason']}: {condition['message']}")
         lab.kubectl("-n", NAMESPACE, "delete", "mpc", "denied", "--timeout=60s", timeout=70)
@@ -188,11 +207,11 @@ class Demo:
 SLOW: dict[str, Any] = {"partSize": "5Mi", "parallelism": 1, "worker": {"streams": 1}}
 
 
-def resource(name: str, key: str, *, secret: str = "s3", **spec: Any) -> dict[str, Any]:
+def resource(name: str, key: str, *, keys: str = "s3", **spec: Any) -> dict[str, Any]:
     def side(service: str, bucket: str, what: str) -> dict[str, Any]:
         endpoint = f"http://{service}.{NAMESPACE}.svc:7070"
         location = {"endpoint": endpoint, "bucket": bucket, "key": what}
-        return {"s3": {**location, "secretRef": {"name": secret}}}
+        return {"s3": {**location, "secretRef": {"name": keys}}}
 
     ends = {"source": side("s3-a", "climate", KEY), "destination": side("s3-b", "mirror", key)}
     return {
@@ -221,11 +240,15 @@ def workers(name: str) -> list[dict[str, Any]]:
     return list(lab.get("-n", NAMESPACE, "pods", f"-lmultipartcopy.dev/uid={uid}")["items"])
 
 
-def running_worker(name: str) -> str | None:
+def kill_worker(name: str) -> str | None:
+    """The name of the one that was running and is killed."""
     for pod in workers(name):
         states = [c["state"] for c in pod["status"].get("containerStatuses", [])]
         if any("running" in state for state in states):
-            return str(pod["metadata"]["name"])
+            victim = str(pod["metadata"]["name"])
+            forced = ("--force", "--grace-period=0", "--wait=false")
+            lab.kubectl("-n", NAMESPACE, "delete", "pod", victim, *forced)
+            return victim
     return None
 
 
@@ -274,14 +297,18 @@ def watching_pods() -> Iterator[dict[str, tuple[str, int]]]:
 
 
 def follow(name: str) -> None:
-    """By the project's own plugin of kubectl."""
+    """By the project's own plugin of kubectl, which redraws its line where it is not recorded."""
     command = [sys.executable, "-m", "multipartcopy.cli.main", "watch", name, "-n", NAMESPACE]
+    output = subprocess.PIPE if _record else None
     with subprocess.Popen(
-        [*command, "--timeout=600"], cwd=lab.ROOT, stdout=subprocess.PIPE, text=True
+        [*command, "--timeout=600"], cwd=lab.ROOT, stdout=output, text=True
     ) as process:
-        assert process.stdout
-        for line in process.stdout:
-            say(line.rstrip())
+        try:
+            for line in process.stdout or ():
+                say(line.rstrip())
+            process.wait()
+        finally:
+            process.terminate()
     hold(process.returncode == 0, f"{name} is complete")
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from dev import lab
+from dev.cluster.paths import KUBECONFIG
 
 TIERS = ("unit", "s3", "apiserver", "cluster")
 _IN_CLUSTER = ("apiserver", "cluster")
-_COUNT = re.compile(r"(\d+) (passed|failed|errors?)\b")
+_COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped)\b")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ def main() -> int:
     if unknown := set(tiers) - set(TIERS):
         print(f"error: no such tier: {', '.join(unknown)}; there are {', '.join(TIERS)}")
         return 2
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the cluster comes down then too
     results: list[Result] = []
     try:
         with ExitStack() as stack:
@@ -46,13 +49,13 @@ def main() -> int:
                     if tier in _IN_CLUSTER and not prepared:
                         stack.enter_context(_cluster())
                         prepared = True
-                    if tier == "apiserver":
-                        _rest_operator()
+                    with _no_operator() if tier == "apiserver" else nullcontext():
+                        results.append(_run(tier, start))
                 except lab.LabError as error:
                     seconds = time.monotonic() - start
                     results.append(Result(tier, 0, 1, seconds, f"could not run: {error}"))
-                    continue
-                results.append(_run(tier, start))
+    except KeyboardInterrupt:
+        return 130
     finally:
         _report(results)
     return 0 if all(result.good for result in results) else 1
@@ -61,17 +64,25 @@ def main() -> int:
 def _run(tier: str, start: float) -> Result:
     print(f"\n=== {tier} ===", flush=True)
     command = [sys.executable, "-m", "pytest", "-q", "--durations=5", f"tests/{tier}"]
-    counts = {"passed": 0, "failed": 0, "error": 0}
+    counts = {"passed": 0, "failed": 0, "error": 0, "skipped": 0}
     last = ""
-    with subprocess.Popen(command, cwd=lab.ROOT, stdout=subprocess.PIPE, text=True) as process:
+    # In a group of its own: of a Ctrl-C pytest hears from us, once, and then puts its servers away.
+    with subprocess.Popen(
+        command, cwd=lab.ROOT, stdout=subprocess.PIPE, text=True, process_group=0
+    ) as process:
         assert process.stdout
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            last = line if line.strip() else last
+        try:
+            for line in process.stdout:
+                print(line, end="", flush=True)
+                last = line if line.strip() else last
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)
+            print(process.stdout.read(), end="", flush=True)
+            raise
     for number, kind in _COUNT.findall(last):
         counts[kind.rstrip("s")] = int(number)
-    failed = counts["failed"] + counts["error"]
-    problem = "" if process.returncode == 0 else last.strip()
+    failed = counts["failed"] + counts["error"] + counts["skipped"]
+    problem = last.strip() if process.returncode or failed else ""
     if process.returncode and not failed:
         failed = 1
     return Result(tier, counts["passed"], failed, time.monotonic() - start, problem)
@@ -80,39 +91,40 @@ def _run(tier: str, start: float) -> Result:
 @contextmanager
 def _cluster() -> Iterator[None]:
     """Up, with the images in it; down again if it was not up before."""
-    mine = not lab.existing() and not _is_up()
+    mine = not lab.existing() and not KUBECONFIG.exists()
     try:
         lab.cluster_up()
         os.environ["IMAGE"], os.environ["S3_IMAGE"] = lab.images()
         yield
     finally:
-        if mine:
+        if mine and KUBECONFIG.exists():
             lab.cluster("down")
 
 
-def _is_up() -> bool:
-    quiet = subprocess.run(
-        [sys.executable, "-m", "dev.cluster", "status"],
-        cwd=lab.ROOT,
-        check=False,
-        capture_output=True,
-    )
-    return quiet.returncode == 0
+@contextmanager
+def _no_operator() -> Iterator[None]:
+    """These tests write the status themselves; the operator of a demo would write it too.
 
-
-def _rest_operator() -> None:
-    """These tests write the status themselves; an operator, of a demo perhaps, would write it too."""
+    In somebody else's cluster nothing is stopped: there the tier itself says what is in its way.
+    """
     where = ("--namespace", lab.SYSTEM)
-    if lab.kubectl(*where, "get", "deployments", "--output=name"):
-        lab.kubectl(*where, "scale", "deployments", "--all", "--replicas=0")
+    if lab.existing() or not lab.kubectl(*where, "get", "deployments", "--output=name"):
+        yield
+        return
+    lab.kubectl(*where, "scale", "deployments", "--all", "--replicas=0")
+    try:
         lab.kubectl(*where, "wait", "pod", "--for=delete", "--all", "--timeout=60s", timeout=70)
+        yield
+    finally:
+        lab.kubectl(*where, "scale", "deployments", "--all", "--replicas=1")
 
 
 def _report(results: list[Result]) -> None:
     print(f"\n{'tier':<10} {'result':<7} {'passed':>6} {'failed':>6} {'seconds':>8}")
     for r in results:
         word = "ok" if r.good else "FAILED"
-        print(f"{r.tier:<10} {word:<7} {r.passed:>6} {r.failed:>6} {r.seconds:>8.0f}  {r.problem}")
+        numbers = f"{r.passed:>6} {r.failed:>6} {r.seconds:>8.0f}"
+        print(f"{r.tier:<10} {word:<7} {numbers}  {r.problem}".rstrip())
     print(f"{sum(r.passed for r in results)} passed, {sum(r.failed for r in results)} failed")
 
 

@@ -17,6 +17,7 @@ import sys
 import sysconfig
 import time
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements/dev.txt"
@@ -45,10 +46,17 @@ def main() -> int:  # noqa: RET503 - it ends as another program
     if not command:
         print(python)
         return 0
+    _become(command, python)
+
+
+def _become(command: list[str], python: Path) -> NoReturn:
     path = os.environ.get("PATH", os.defpath)
     os.environ["PATH"] = f"{python.parent}:{path}"
     os.environ["PYTHONPATH"] = f"{ROOT / 'operator'}:{ROOT}"
-    os.execvp(command[0], command)  # noqa: S606 - the caller's own command
+    try:
+        os.execvp(command[0], command)  # noqa: S606 - the caller's own command
+    except OSError as error:
+        sys.exit(f"error: {command[0]}: {error.strerror}")
 
 
 def environment() -> Path:
