@@ -172,7 +172,7 @@ def uninstall_operator() -> None:
 
 
 def deploy_s3(namespace: str, name: str, image: str) -> str:
-    """A versitygw behind a Service, with its data in memory; returns its endpoint inside the cluster."""
+    """A versitygw behind a Service, whose data goes with its pod; returns its endpoint inside the cluster."""
     labels = {"app": name}
     container = {
         "name": "s3",

@@ -198,6 +198,17 @@ def test_trouble_with_a_store_is_told_until_it_is_over():
     assert (step.reason, step.message) == trouble
 
 
+def test_a_failure_made_good_is_past():
+    failed = pod("", code=137, reason="Error", uid="1")
+    assert failed.terminated
+    earlier = format_time(NOW - timedelta(seconds=9))
+    failed = replace(failed, terminated=replace(failed.terminated, finished_at=earlier))
+    known = LastFailure("WorkerFailed", "it was", time=format_time(NOW))
+    seen = with_parts(replace(UPLOADING, last_failure=known), range(1, 2))
+    step = decide(facts(seen, jobs=(job(),), pods=(failed, pod(ONE)), written_at=NOW))
+    assert (type(step), step.reason) == (steps.Wait, "Copying")
+
+
 def test_a_running_pod_outweighs_another_that_waits():
     stuck = pod(running=False, waiting=(steps.Reason.UNSCHEDULABLE, "0/1 nodes"))
     step = decide(facts(UPLOADING, jobs=(job(),), pods=(pod(), stuck), listed_at=NOW))

@@ -239,7 +239,9 @@ def _news(facts: Facts, job: Job | None) -> tuple[Reason, str]:
     waiting = next((pod.waiting for pod in pods if pod.waiting), None)
     if waiting:
         return waiting
-    failed = any(failure_of(pod) for pod in facts.run_pods())
+    ended = [pod for pod in facts.run_pods() if pod.terminated]
+    latest = max(ended, key=lambda pod: pod.terminated.finished_at, default=None)  # type: ignore[union-attr]
+    failed = latest is not None and failure_of(latest) is not None
     between = job is None and facts.status.retry is not None and facts.status.retry.failures > 0
     failure = _last_failure(facts) if not pods and (failed or between) else None
     if failure:
