@@ -1,23 +1,26 @@
-"""A recorded terminal session as a picture: `python3 -m dev.picture docs/demo.txt docs/demo.svg`."""
+"""Lines of a recorded terminal session as a picture: `python -m dev.picture TEXT SVG FIRST LAST`."""
 
 from __future__ import annotations
 
 import io
+import re
 import sys
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
-_WIDTH = 112
+_WIDTH = 104
 
 
 def main() -> int:
-    source, target = map(Path, sys.argv[1:])
+    source, target, first, last = sys.argv[1:]
     console = Console(record=True, width=_WIDTH, file=io.StringIO(), force_terminal=True)
-    for line in source.read_text().splitlines():
-        console.print(Text.from_ansi(line), soft_wrap=False, overflow="ellipsis", no_wrap=True)
-    target.write_text(console.export_svg(title="make demo"))
+    for line in Path(source).read_text().splitlines()[int(first) - 1 : int(last)]:
+        console.print(Text(line), overflow="ellipsis", no_wrap=True)
+    picture = console.export_svg(title="make demo")
+    # Fonts of another host: the reader's own will do.
+    Path(target).write_text(re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL))
     return 0
 
 

@@ -89,6 +89,15 @@ def test_an_equal_destination_is_success_without_a_byte(world: World, data: byte
     assert world.sha256("twice") == sha256
 
 
+def test_always_replaces_an_equal_object_too(world: World, data: bytes, sha256: str):
+    world.destination.put_object(Bucket="dst", Key="again", Body=data)
+    world.copy("again", "data", to="again", overwrite="Always")
+    status = world.wait_condition("again", "Complete")
+    assert status["destination"]["etag"].endswith("-40")
+    assert world.sha256("again") == sha256
+    assert world.uploads("again") == []
+
+
 def test_events_say_what_the_conditions_say(world: World, data: bytes):
     world.copy("told", "data")
     world.wait_condition("told", "Complete")

@@ -107,6 +107,18 @@ def test_deleted_in_the_middle_of_the_copy(world: World, data: bytes):
     )
 
 
+def test_deleted_after_its_secret(world: World, data: bytes):
+    """The operator remembers how it got in, for the abort."""
+    lab.apply(lab.credentials("brief"), namespace=world.namespace)
+    world.destination_gate.hold(LAST_PART)
+    world.copy("keyless", "data", to="bereft", secret="brief")
+    world.destination_gate.wait_held()
+    lab.kubectl("--namespace", world.namespace, "delete", "secret", "brief")
+    assert "there is no Secret brief" in world.wait_reason("keyless", "SecretNotFound")
+    world.delete("keyless")
+    assert world.uploads("bereft") == []
+
+
 def test_a_worker(world: World, data: bytes, sha256: str):
     world.destination_gate.hold(LAST_PART)
     world.copy("wounded", "data", to="wounded")
