@@ -66,7 +66,10 @@ def build_job(
     of 42 ends the whole Job; a disruption of a pod counts against nothing.
     """
     meta = {"labels": labels(owner, status.attempt, status.run)}
-    meta_annotations = {names.LABEL_NAME: owner.name, names.WORKER: worker_spec(spec)}
+    meta_annotations = {
+        names.ANNOTATION_NAME: owner.name,
+        names.ANNOTATION_WORKER: worker_spec(spec),
+    }
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",

@@ -1,7 +1,6 @@
 """The control calls, as two real servers answer them."""
 
 import secrets
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,6 @@ MiB = 1 << 20
 LIKE = ObjectInfo(
     size=1,
     etag="e",
-    date=datetime.now(UTC),
     headers={"ContentType": "text/x", "CacheControl": "no-cache"},
     metadata={"who": "me"},
 )
@@ -153,7 +151,7 @@ def test_an_empty_object(store: Store):
 
 def test_metadata_that_leaves_no_room_for_the_stamp(store: Store):
     full = {"full": "x" * 2030}
-    like = ObjectInfo(size=0, etag="e", date=LIKE.date, metadata=full)
+    like = ObjectInfo(size=0, etag="e", metadata=full)
     store.put_empty(like, "stamp", NOT_THERE)
     assert store.head().metadata == full
 

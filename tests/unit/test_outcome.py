@@ -30,8 +30,8 @@ from tests.unit.facts import (
 )
 
 LIMITS = Limits()
-SOURCE = ObjectInfo(size=SIZE, etag="a" * 32, date=NOW)
-OTHER = ObjectInfo(size=SIZE, etag="b" * 32, date=NOW)
+SOURCE = ObjectInfo(size=SIZE, etag="a" * 32)
+OTHER = ObjectInfo(size=SIZE, etag="b" * 32)
 STAMP = f"{'a' * 32} {SIZE}"
 INSPECT = Inspect(Phase.PENDING, outcome.Reason.INSPECTING, "")
 END = EndRun(Phase.COPYING, outcome.Reason.OOM_KILLED, "killed", False)

@@ -1,4 +1,4 @@
-"""``status`` of a MultipartCopy: all that the operator remembers. It keeps nothing else between two passes."""
+"""``status`` of a MultipartCopy: all that the operator must remember; a restart loses nothing that is not here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

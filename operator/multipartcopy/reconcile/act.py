@@ -211,7 +211,7 @@ class Effects:
     # On the resource.
 
     def _patch_finalizers(self, facts: Facts, *, add: bool) -> None:
-        """With a test of the list's place, so that a stranger's finalizer is never touched."""
+        """Under a test of the resourceVersion, so that a finalizer added meanwhile is never lost."""
         owner = facts.resource.owner
         body = self.kube.get_copy(owner.namespace, owner.name)
         held = body["metadata"].get("finalizers", [])

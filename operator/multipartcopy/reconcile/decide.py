@@ -7,6 +7,7 @@ not matter which of them a predecessor that died had done: the same facts lead t
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from multipartcopy.api.names import EXIT_PERMANENT
 from multipartcopy.api.quantity import format_bytes
 from multipartcopy.api.reasons import Reason, reason_of
 from multipartcopy.api.status import Failing, LastFailure, Phase, Status
@@ -15,7 +16,6 @@ from multipartcopy.jobs import worker_spec
 from multipartcopy.reconcile import ledger
 from multipartcopy.reconcile.facts import Facts, Job, Limits, failure_of, format_time, parse_time
 
-POLL_SECONDS = 15.0
 _SMALL_STATUS = 100_000
 """Bytes; above it a resource is not rewritten more often than once a minute for progress alone."""
 
@@ -283,7 +283,7 @@ def _permanent(facts: Facts, limits: Limits) -> LastFailure | None:
         report = pod.report
         if report and report.error and ledger.belongs(facts.status, report):
             failure = failure_of(pod)
-            if failure and failure.exit_code == 42:
+            if failure and failure.exit_code == EXIT_PERMANENT:
                 return failure
     retry, last = facts.status.retry, facts.status.last_failure
     denied = last is not None and last.reason == Reason.ACCESS_DENIED

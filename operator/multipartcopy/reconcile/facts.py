@@ -179,7 +179,7 @@ def read_job(body: Mapping[str, Any]) -> Job:
         deleting="deletionTimestamp" in meta,
         parallelism=spec.get("parallelism", 1),
         completions=spec.get("completions", 1),
-        worker=meta.get("annotations", {}).get(names.WORKER),
+        worker=meta.get("annotations", {}).get(names.ANNOTATION_WORKER),
     )
 
 

@@ -151,6 +151,6 @@ def post(
 
 
 def stored_size(body: Mapping[str, Any]) -> int:
-    """Bytes of the status as JSON, roughly what each write of it costs."""
+    """Bytes of the status as JSON, roughly what each write costs; 0 for a small one, which need not be measured."""
     status = body.get("status", {})
     return len(json.dumps(status)) if len(status.get("batches", {})) > 16 else 0

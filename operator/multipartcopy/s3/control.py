@@ -62,7 +62,6 @@ class ObjectInfo:
 
     size: int
     etag: str
-    date: datetime
     last_modified: str | None = None
     version_id: str | None = None
     crc64nvme: str | None = None
@@ -136,7 +135,6 @@ class Store:
         return ObjectInfo(
             size=answer["ContentLength"],
             etag=answer.get("ETag", "").strip('"'),
-            date=_date(answer),
             last_modified=modified.strftime("%Y-%m-%dT%H:%M:%SZ") if modified else None,
             version_id=answer.get("VersionId"),
             crc64nvme=answer.get("ChecksumCRC64NVME") if full else None,

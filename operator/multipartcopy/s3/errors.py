@@ -1,4 +1,7 @@
-"""The one place that maps what a store answered to a reason and to whether it can pass."""
+"""What a store's answer to a control call means: the reason, and whether it can pass.
+
+The worker's own table, for the calls that move bytes, is ``worker/errors.py``.
+"""
 
 from dataclasses import dataclass
 from enum import Enum
