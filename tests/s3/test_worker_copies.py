@@ -20,10 +20,9 @@ from awscrt.checksums import combine_crc64nvme, crc64nvme
 
 from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.reasons import Reason
-from multipartcopy.api.report import Report, decode_report, unpack_crcs
+from multipartcopy.api.report import Report, decode_report, encode_crc, unpack_crcs
 from multipartcopy.api.spec import AddressingStyle, S3Location
 from multipartcopy.api.task import Task, Work, upload_hash
-from multipartcopy.worker.framing import encode_crc
 from tests.s3.servers import ACCESS_KEY, SECRET_KEY, Server
 
 MiB = 1 << 20

@@ -81,3 +81,16 @@ def unpack_crcs(text: str) -> list[int]:
     if len(packed) % 8:
         raise ValueError("not a whole number of CRCs")
     return [int.from_bytes(packed[i : i + 8], "big") for i in range(0, len(packed), 8)]
+
+
+def encode_crc(crc: int) -> str:
+    """As S3 writes it: base64 of 8 big-endian bytes."""
+    return base64.b64encode(crc.to_bytes(8, "big")).decode()
+
+
+def decode_crc(text: str) -> int:
+    """Raises ValueError for what is not base64 of 8 bytes."""
+    packed = base64.b64decode(text, validate=True)
+    if len(packed) != 8:
+        raise ValueError(f"{text!r} is not a CRC64")
+    return int.from_bytes(packed, "big")

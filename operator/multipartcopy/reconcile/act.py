@@ -7,6 +7,7 @@ from datetime import datetime
 
 from multipartcopy.api import names
 from multipartcopy.api.reasons import Reason
+from multipartcopy.api.report import encode_crc
 from multipartcopy.api.spec import Overwrite, S3Location
 from multipartcopy.api.status import Phase, Upload
 from multipartcopy.api.task import Work
@@ -397,7 +398,7 @@ class Effects:
                 return store.put_empty(like, stamp, condition)
         else:
             parts = [
-                CompletedPart(n, p.etag, ledger.encode_crc(p.crc) if upload.checksum else None)
+                CompletedPart(n, p.etag, encode_crc(p.crc) if upload.checksum else None)
                 for n, p in ledger.parts_of(facts.status.batches).items()
             ]
 

@@ -1,6 +1,5 @@
 """The ledger, purely: which parts are proven to be in the upload, and what the object made of them must be."""
 
-import base64
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,7 +8,7 @@ from dataclasses import dataclass, replace
 from awscrt.checksums import combine_crc64nvme
 
 from multipartcopy.api.ranges import format_ranges, parse_ranges
-from multipartcopy.api.report import Report, pack_crcs, unpack_crcs
+from multipartcopy.api.report import Report, encode_crc, pack_crcs, unpack_crcs
 from multipartcopy.api.status import Batch, Plan, Status
 from multipartcopy.api.task import Work, upload_hash
 from multipartcopy.plan import batch_of, batch_parts, part_range
@@ -166,14 +165,6 @@ def object_crc(status: Status) -> str:
         length = part_range(status.plan, status.source.size, number)[1]
         crc = combine_crc64nvme(crc, part.crc, length)
     return encode_crc(crc)
-
-
-def encode_crc(crc: int) -> str:
-    return base64.b64encode(crc.to_bytes(8, "big")).decode()
-
-
-def decode_crc(text: str) -> int:
-    return int.from_bytes(base64.b64decode(text), "big")
 
 
 def _whole(status: Status, listing: Iterable[ListedPart]) -> Iterator[ListedPart]:

@@ -8,6 +8,7 @@ from multipartcopy.api.conditions import summary
 from multipartcopy.api.names import SOURCE_STAMP
 from multipartcopy.api.quantity import format_bytes
 from multipartcopy.api.reasons import Reason
+from multipartcopy.api.report import decode_crc
 from multipartcopy.api.spec import Overwrite, S3Location
 from multipartcopy.api.status import (
     Claim,
@@ -412,8 +413,6 @@ def _found(head: ObjectInfo) -> Destination:
 
 def _listing(parts: Iterable[StoredPart]) -> list[ListedPart]:
     return [
-        ListedPart(
-            p.number, p.etag, p.size, ledger.decode_crc(p.crc64nvme) if p.crc64nvme else None
-        )
+        ListedPart(p.number, p.etag, p.size, decode_crc(p.crc64nvme) if p.crc64nvme else None)
         for p in parts
     ]

@@ -3,7 +3,7 @@
 https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html
 """
 
-import base64
+from multipartcopy.api.report import encode_crc
 
 CHUNK = 1 << 20
 """Bytes of payload a chunk. AWS wants 8 KiB or more but in the last one, MinIO at most 16 MiB."""
@@ -26,16 +26,3 @@ def encoded_length(length: int) -> int:
     chunks = [CHUNK] * full + ([rest] if rest else [])
     heads = sum(len(head(n, first=i == 0)) for i, n in enumerate(chunks))
     return heads + length + len(tail(0))
-
-
-def encode_crc(crc: int) -> str:
-    """As S3 writes it: base64 of 8 big-endian bytes."""
-    return base64.b64encode(crc.to_bytes(8, "big")).decode()
-
-
-def decode_crc(text: str) -> int:
-    """Raises ValueError for what is not base64 of 8 bytes."""
-    packed = base64.b64decode(text, validate=True)
-    if len(packed) != 8:
-        raise ValueError(f"{text!r} is not a CRC64")
-    return int.from_bytes(packed, "big")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+from multipartcopy.api.report import decode_crc
 from multipartcopy.worker.errors import UNAVAILABLE, Failure, Side
-from multipartcopy.worker.framing import decode_crc
 from multipartcopy.worker.http import Connection
 from multipartcopy.worker.signing import EMPTY_PAYLOAD
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from awscrt.checksums import crc64nvme
 
 from multipartcopy.api.reasons import Reason
+from multipartcopy.api.report import encode_crc
 from multipartcopy.api.task import Task
 from multipartcopy.worker import framing
 from multipartcopy.worker.errors import UNAVAILABLE, Failure, Side
@@ -157,10 +158,8 @@ class Stream:
         echo = answer.headers.get(framing.CRC_HEADER)
         if answer.status != 200 or not etag:
             problem = f"UploadPart answered {answer.status} with the ETag {etag!r}"
-        elif echo is not None and echo != framing.encode_crc(crc):
-            problem = (
-                f"UploadPart answered the CRC64NVME {echo}, sent was {framing.encode_crc(crc)}"
-            )
+        elif echo is not None and echo != encode_crc(crc):
+            problem = f"UploadPart answered the CRC64NVME {echo}, sent was {encode_crc(crc)}"
         else:
             return etag
         raise Failure(UNAVAILABLE[Side.DESTINATION], f"{Side.DESTINATION}: {problem}")

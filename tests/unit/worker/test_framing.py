@@ -1,6 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from multipartcopy.api.report import decode_crc, encode_crc
 from multipartcopy.worker import framing
 
 MiB = 1 << 20
@@ -37,4 +38,4 @@ def test_two_chunks_on_the_wire() -> None:
 
 @given(st.integers(0, 2**64 - 1))
 def test_crc_there_and_back(crc: int) -> None:
-    assert framing.decode_crc(framing.encode_crc(crc)) == crc
+    assert decode_crc(encode_crc(crc)) == crc
