@@ -36,7 +36,8 @@ def main() -> int:
     parser.add_argument("--clean", action="store_true", help="remove all that the demo made")
     parser.add_argument("--record", metavar="FILE", help="write what is shown to FILE as well")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what it started ends with it
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # what it started ends with it
+        signal.signal(ending, signal.default_int_handler)
     try:
         if options.clean:
             clean()

@@ -38,7 +38,8 @@ def main() -> int:
     if unknown := set(tiers) - set(TIERS):
         print(f"error: no such tier: {', '.join(unknown)}; there are {', '.join(TIERS)}")
         return 2
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the cluster comes down then too
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # the cluster comes down then too
+        signal.signal(ending, signal.default_int_handler)
     results: list[Result] = []
     try:
         with ExitStack() as stack:
@@ -97,7 +98,7 @@ def _cluster() -> Iterator[None]:
         os.environ["IMAGE"], os.environ["S3_IMAGE"] = lab.images()
         yield
     finally:
-        if mine and KUBECONFIG.exists():
+        if mine:
             lab.cluster("down")
 
 

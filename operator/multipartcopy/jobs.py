@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from multipartcopy.api.status import Status
 from multipartcopy.api.task import Task, Work
 
 CONTAINER = "worker"
+_WORK_LIMIT = 96_000
+"""Bytes of the task for its work; the rest is for keys of 1,024 bytes, escaped, and upload IDs."""
 DEFAULT_MEMORY = "64Mi"
 
 
@@ -119,6 +121,16 @@ def build_job(
 def worker_spec(spec: Spec) -> str:
     """What of the spec a Job cannot take up any more once it is made; kept on it to see a change."""
     return json.dumps(to_json(spec.worker), sort_keys=True)
+
+
+def fitting(work: Sequence[Work]) -> Sequence[Work]:
+    """As much of the work as one run can take: Linux limits one environment string to 128 KiB."""
+    size = 0
+    for count, item in enumerate(work):
+        size += len(item.parts) + 32
+        if size > _WORK_LIMIT:
+            return work[:count]
+    return work
 
 
 def build_task(spec: Spec, status: Status, work: list[Work]) -> Task:

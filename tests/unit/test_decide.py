@@ -11,6 +11,8 @@ from multipartcopy.jobs import worker_spec
 from multipartcopy.reconcile import decide as steps
 from multipartcopy.reconcile.decide import decide
 from multipartcopy.reconcile.facts import Limits, format_time
+from multipartcopy.reconcile.outcome import intend
+from multipartcopy.s3.control import StoredPart
 from tests.unit.facts import (
     CLAIMED,
     FULL,
@@ -18,6 +20,7 @@ from tests.unit.facts import (
     NOW,
     SPEC,
     UPLOADING,
+    etag,
     facts,
     job,
     pod,
@@ -183,7 +186,7 @@ def test_the_reason_stays_through_the_back_off():
     waiting = replace(
         UPLOADING,
         run=2,
-        retry=Retry(1, format_time(NOW + timedelta(seconds=9))),
+        retry=Retry(1, not_before=format_time(NOW + timedelta(seconds=9))),
         last_failure=failure,
     )
     step = decide(facts(waiting))
@@ -258,9 +261,24 @@ def test_progress_of_a_large_resource_is_written_once_a_minute():
 
 def test_denied_workers_are_given_some_runs():
     failure = LastFailure("AccessDenied", "no", time=format_time(NOW))
-    tired = replace(UPLOADING, run=6, retry=Retry(5), last_failure=failure)
+    tired = replace(UPLOADING, run=6, retry=Retry(5, denied=5), last_failure=failure)
     step = decide(facts(tired))
     assert isinstance(step, steps.Write)
     assert step.status.failing
     assert step.status.failing.reason == "AccessDenied"
-    assert isinstance(decide(facts(replace(tired, retry=Retry(4)))), steps.StartRun)
+    outage = replace(tired, retry=Retry(9, denied=1))
+    assert isinstance(decide(facts(outage)), steps.StartRun)
+    assert isinstance(decide(facts(tired, jobs=(job(run=6),))), steps.Wait)
+
+
+def test_a_part_that_disagreed_is_sent_again_though_its_report_is_still_there():
+    everything = pod(report("1-20", range(1, 21)))
+    full = decide(facts(UPLOADING, jobs=(job(finished=True),), pods=(everything,)))
+    assert isinstance(full, steps.Write)
+    listing = [StoredPart(n, etag(n), 5 << 20) for n in range(1, 20)]
+    dropped = intend(facts(full.status), listing, Limits()).status
+    seen = {"jobs": (job(finished=True),), "pods": (everything,)}
+    assert isinstance(decide(facts(dropped, **seen)), steps.DeleteJobs)
+    again = decide(facts(dropped, pods=(everything,)))
+    assert isinstance(again, steps.StartRun)
+    assert [(w.batch, w.parts) for w in again.work] == [(3, "20")]

@@ -7,8 +7,9 @@ import pytest
 from multipartcopy.api.codec import to_json
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.spec import Reference, S3Location, Side
-from multipartcopy.api.task import decode_task
-from multipartcopy.jobs import Image, build_job, image_of, job_name
+from multipartcopy.api.status import Upload
+from multipartcopy.api.task import Work, decode_task
+from multipartcopy.jobs import Image, build_job, build_task, fitting, image_of, job_name
 from multipartcopy.kube import ConflictError, KubeError, NotFoundError, TooLargeError, _error
 from multipartcopy.reconcile.facts import failure_of, read_pod, refusal
 from multipartcopy.reconcile.ledger import missing
@@ -33,6 +34,20 @@ def test_a_job_has_an_index_for_each_batch_with_a_missing_part():
     (variable,) = job["spec"]["template"]["spec"]["containers"][0]["env"]
     task = decode_task(variable["value"])
     assert [(w.batch, w.parts) for w in task.work] == [(1, "8-10"), (2, "11-15"), (3, "16-20")]
+
+
+def test_a_task_fits_into_an_environment_string():
+    """However it is cut: the rest of the work is for the next run."""
+    key = "\x7f" * 1024
+    side = Side(replace(SPEC.source.s3, key=key, endpoint="https://" + "h" * 200))
+    spec = replace(SPEC, source=side, destination=side)
+    upload = replace(UPLOADING, upload=Upload("u" * 2048))
+    for parts in ("1", ",".join(str(n) for n in range(9_001, 9_128, 2))):
+        work = [Work(n, parts) for n in range(10_000)]
+        taken = fitting(work)
+        assert 0 < len(taken) < len(work)
+        assert len(build_task(spec, upload, list(taken)).encode()) < 128 * 1024
+    assert fitting(work[:3]) == work[:3]
 
 
 def test_permanent_errors_come_before_disruptions():

@@ -7,6 +7,7 @@ import pytest
 
 from multipartcopy.api.conditions import summarize
 from multipartcopy.api.names import SOURCE_STAMP
+from multipartcopy.api.report import WorkerError
 from multipartcopy.api.spec import Overwrite
 from multipartcopy.api.status import Claim, Intent, Phase, Retry
 from multipartcopy.reconcile import outcome
@@ -26,6 +27,8 @@ from tests.unit.facts import (
     UPLOADING,
     etag,
     facts,
+    pod,
+    report,
     with_parts,
 )
 
@@ -190,7 +193,19 @@ def test_runs_without_progress_come_later_and_later():
         delays.append((due - facts().now.replace(microsecond=0)).total_seconds())
     assert delays == [2, 5, 10, 20, 40, 80, 160, 300, 300, 300]
     better = outcome.end_run(facts(status), END, True, status, [], LIMITS)
-    assert better.status.retry == Retry(0, None)
+    assert better.status.retry == Retry()
+
+
+def test_only_runs_that_were_denied_throughout_count_as_denied():
+    denied = pod(report("", range(0), error=WorkerError("AccessDenied", "no")), code=1)
+    other = pod("", code=137, uid="other")
+    status = replace(UPLOADING, retry=Retry(7, denied=2))
+    one = outcome.end_run(facts(status, pods=(denied,)), END, False, status, [], LIMITS)
+    assert one.status.retry
+    assert (one.status.retry.failures, one.status.retry.denied) == (8, 3)
+    two = outcome.end_run(facts(status, pods=(denied, other)), END, False, status, [], LIMITS)
+    assert two.status.retry
+    assert two.status.retry.denied == 0
 
 
 def test_the_intent_needs_the_stores_word_for_every_part():

@@ -121,9 +121,13 @@ class Progress:
 
 @dataclass(frozen=True)
 class Retry:
-    """Between two runs: ``failures`` runs in a row recorded nothing new; the next starts ``not_before``."""
+    """Between two runs: ``failures`` runs in a row recorded nothing new; the next starts ``not_before``.
+
+    In the last ``denied`` of them the stores let no worker in.
+    """
 
     failures: int = 0
+    denied: int = 0
     not_before: str | None = None
 
 

@@ -12,7 +12,7 @@ from multipartcopy.api.quantity import format_bytes
 from multipartcopy.api.reasons import Reason, reason_of
 from multipartcopy.api.status import Failing, LastFailure, Phase, Status
 from multipartcopy.api.task import Work
-from multipartcopy.jobs import worker_spec
+from multipartcopy.jobs import fitting, worker_spec
 from multipartcopy.reconcile import ledger
 from multipartcopy.reconcile.facts import Facts, Job, Limits, failure_of, format_time, parse_time
 
@@ -205,7 +205,7 @@ def _start(facts: Facts, folded: Status, work: tuple[Work, ...]) -> Action:
     if not_before and facts.now < parse_time(not_before):
         seconds = (parse_time(not_before) - facts.now).total_seconds()
         return Wait(Phase.COPYING, *_news(facts, None), max(0.1, seconds))
-    return StartRun(Phase.COPYING, *_news(facts, None), work)
+    return StartRun(Phase.COPYING, *_news(facts, None), tuple(fitting(work)))
 
 
 def _watch(facts: Facts, folded: Status, job: Job) -> Action:
@@ -285,10 +285,9 @@ def _permanent(facts: Facts, limits: Limits) -> LastFailure | None:
             failure = failure_of(pod)
             if failure and failure.exit_code == EXIT_PERMANENT:
                 return failure
-    retry, last = facts.status.retry, facts.status.last_failure
-    denied = last is not None and last.reason == Reason.ACCESS_DENIED
-    if denied and retry and retry.failures >= limits.denied_runs:
-        return last
+    retry = facts.status.retry
+    if facts.run_job() is None and retry and retry.denied >= limits.denied_runs:
+        return facts.status.last_failure
     return None
 
 

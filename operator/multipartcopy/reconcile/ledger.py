@@ -76,11 +76,14 @@ def missing(status: Status) -> list[Work]:
 
 
 def belongs(status: Status, report: Report) -> bool:
-    """Whether a report speaks of this upload of this attempt; any other is ignored."""
+    """Whether a report is of this run; any other is ignored.
+
+    What earlier runs reported is in the ledger, or was dropped from it for being wrong.
+    """
     return (
         status.upload is not None
         and report.upload == upload_hash(status.upload.id)
-        and report.attempt == status.attempt
+        and (report.attempt, report.run) == (status.attempt, status.run)
     )
 
 

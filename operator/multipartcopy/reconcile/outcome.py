@@ -24,7 +24,14 @@ from multipartcopy.api.status import (
 from multipartcopy.plan import AUTO, PlanError, make_plan
 from multipartcopy.reconcile import ledger
 from multipartcopy.reconcile.decide import Action, Wait, Write, give_up
-from multipartcopy.reconcile.facts import Facts, Limits, Resource, format_time, parse_time
+from multipartcopy.reconcile.facts import (
+    Facts,
+    Limits,
+    Resource,
+    failure_of,
+    format_time,
+    parse_time,
+)
 from multipartcopy.reconcile.ledger import ListedPart
 from multipartcopy.s3.address import endpoint_url
 from multipartcopy.s3.control import ListedUpload, ObjectInfo, StoredPart
@@ -215,12 +222,21 @@ def end_run(
         return Write(
             action.phase, Reason.COPYING, "every part is recorded", measure(status, facts.now)
         )
-    before = facts.status.retry.failures if facts.status.retry else 0
-    failures = 0 if progressed or len(status.batches) > len(facts.status.batches) else before + 1
+    before = facts.status.retry or Retry()
+    gained = progressed or len(status.batches) > len(facts.status.batches)
+    failures = 0 if gained else before.failures + 1
     delay = limits.retry_seconds[min(failures, len(limits.retry_seconds)) - 1] if failures else 0
-    retry = Retry(failures, format_time(facts.now + timedelta(seconds=delay)) if delay else None)
+    denied = before.denied + 1 if failures and _all_denied(facts) else 0
+    due = format_time(facts.now + timedelta(seconds=delay)) if delay else None
+    retry = Retry(failures, denied, due)
     status = replace(status, run=status.run + 1, retry=retry)
     return Write(action.phase, action.reason, action.message, measure(status, facts.now))
+
+
+def _all_denied(facts: Facts) -> bool:
+    """Whether the run failed for nothing but that its workers were not let in."""
+    failures = [failure for pod in facts.run_pods() if (failure := failure_of(pod))]
+    return bool(failures) and all(f.reason == Reason.ACCESS_DENIED for f in failures)
 
 
 def intend(facts: Facts, parts: list[StoredPart], limits: Limits) -> Write:

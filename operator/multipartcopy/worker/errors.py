@@ -44,17 +44,20 @@ _FINAL = {
     (Side.DESTINATION, "NotImplemented"): Reason.REQUEST_REFUSED,  # comes with 501
 }
 
-_SOURCE_CHANGED_STATUSES = {412, 416}
-"""To our If-Match, and to a range that was inside the object when it was pinned."""
-
-_CREDENTIALS_CODES = {"ExpiredToken", "InvalidToken", "TokenRefreshRequired"}
-"""400 on AWS. A mounted Secret may be about to rotate."""
+_DENIED_CODES = {"InvalidAccessKeyId", "InvalidToken", "XAdminUserNotFound"}
+"""Whatever their status: AWS says 400 to some, versitygw 404 to the last."""
 
 _RETRIED_CODES = {
     "BadDigest",
+    "ExpiredToken",  # the mounted Secret will rotate
     "IncompleteBody",
+    "InternalError",
+    "OperationAborted",
     "RequestTimeout",
+    "RequestTimeTooSkewed",
     "SlowDown",
+    "ThrottlingException",
+    "TokenRefreshRequired",
     "XAmzContentChecksumMismatch",
 }
 _RETRIED_STATUSES = {408, 409, 425, 429, 499}
@@ -70,12 +73,15 @@ def judge(side: Side, status: int, code: str) -> tuple[Reason, bool]:
     """
     if (side, code) in _FINAL:
         return _FINAL[side, code], True
-    if side is Side.SOURCE and status in _SOURCE_CHANGED_STATUSES:
+    # To our If-Match, and to a range that was inside the object when it was pinned.
+    if side is Side.SOURCE and (status == 412 or (status == 416 and code)):
         return Reason.SOURCE_CHANGED, True
-    if status in (401, 403) or code in _CREDENTIALS_CODES:
-        return Reason.ACCESS_DENIED, False
     if code in _RETRIED_CODES or status in _RETRIED_STATUSES:
         return UNAVAILABLE[side], False
+    if status in (401, 403) or code in _DENIED_CODES:
+        return Reason.ACCESS_DENIED, False
+    if status == 404:
+        return UNAVAILABLE[side], False  # with a code that we do not know: not about the object
     if status == _TOO_LARGE or (code and (status == 301 or 400 <= status < 500)):
         return Reason.REQUEST_REFUSED, True
     return UNAVAILABLE[side], False

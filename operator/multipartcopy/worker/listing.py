@@ -41,7 +41,9 @@ def list_parts(
         yield from (part for part in parts if first <= part.number <= last)
         if not truncated or not parts:
             return
-        marker = max(part.number for part in parts)
+        before, marker = marker, max(part.number for part in parts)
+        if marker <= before:  # it does not know the marker, and would list the same for ever
+            return
 
 
 def parse_parts(body: bytes) -> tuple[list[StoredPart], bool]:

@@ -94,7 +94,12 @@ class Stream:
                 now = time.monotonic()
                 failing_since = failing_since or now
                 tired = tries >= self._patience.tries
-                if failure.permanent or (tired and now - failing_since >= self._patience.grace):
+                if failure.permanent:
+                    raise
+                if tired and now - failing_since >= self._patience.grace:
+                    # The store has what we did not send, with a checksum of its own making: were this
+                    # retried by another pod, it would find the part whole.
+                    failure.permanent = failure.reason is Reason.CHECKSUM_MISMATCH
                     raise
                 if self._stop.wait(max(self._patience.delay(tries), failure.retry_after)):
                     raise
@@ -159,7 +164,8 @@ class Stream:
         if answer.status != 200 or not etag:
             problem = f"UploadPart answered {answer.status} with the ETag {etag!r}"
         elif echo is not None and echo != encode_crc(crc):
-            problem = f"UploadPart answered the CRC64NVME {echo}, sent was {encode_crc(crc)}"
+            message = f"UploadPart answered the CRC64NVME {echo}, sent was {encode_crc(crc)}"
+            raise Failure(Reason.CHECKSUM_MISMATCH, f"{Side.DESTINATION}: {message}")
         else:
             return etag
         raise Failure(UNAVAILABLE[Side.DESTINATION], f"{Side.DESTINATION}: {problem}")
@@ -168,10 +174,13 @@ class Stream:
 def check_range(answer: HTTPResponse, part: Part, *, size: int, etag: str) -> None:
     """Raises Failure unless the answer is exactly this range of the object that was pinned."""
     side = Side.SOURCE
+    found = answer.headers.get("ETag", "").strip('"')
     if answer.status != 206:
         message = f"{side}: a range was answered with {answer.status} instead of 206"
+        # Without the object's ETag it is not the object: a proxy's page, which will pass.
+        if found != etag:
+            raise Failure(UNAVAILABLE[side], message)
         raise Failure(Reason.RANGE_NOT_SUPPORTED, message, permanent=True)
-    found = answer.headers.get("ETag", "").strip('"')
     if found != etag:
         message = f"{side}: the ETag was {etag}, now it is {found or 'missing'}"
         raise Failure(Reason.SOURCE_CHANGED, message, permanent=True)
@@ -185,6 +194,9 @@ def check_range(answer: HTTPResponse, part: Part, *, size: int, etag: str) -> No
         message = f"{side}: asked for '{wanted}', answered '{content_range}'"
         raise Failure(Reason.RANGE_NOT_SUPPORTED, message, permanent=True)
     length = answer.headers.get("Content-Length")
+    if length is None:
+        message = f"{side}: a range was answered without a Content-Length (chunked)"
+        raise Failure(Reason.RANGE_NOT_SUPPORTED, message, permanent=True)
     if length != str(part.length):
         message = f"{side}: Content-Length is {length} for {part.length} bytes"
         raise Failure(UNAVAILABLE[side], message)

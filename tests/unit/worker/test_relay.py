@@ -84,12 +84,24 @@ def test_the_trailer(script: Script, tmp_path: Path) -> None:
         error(503, "SlowDown", Retry_After="0"),
         error(500, "InternalError"),
         lambda handler: handler.answer(404, {}, b"<html>no backend"),
+        right_range(status=200, ETag='"of-a-page"'),
+        error(416, ""),
         right_range(body=BODY[1_000_000:1_700_000]),
         right_range(Content_Length="1499999", body=b"x" * 1_499_999),
         reset_in_the_middle,
         Handler.reset,
     ],
-    ids=["503", "500", "404 of a proxy", "short body", "other length", "reset in body", "reset"],
+    ids=[
+        "503",
+        "500",
+        "404 of a proxy",
+        "200 of a proxy",
+        "416 of a proxy",
+        "short body",
+        "other length",
+        "reset in body",
+        "reset",
+    ],
 )
 def test_a_source_worth_another_try(script: Script, stream: Stream, fault: Answer) -> None:
     script.gets.append(fault)
@@ -135,6 +147,15 @@ def test_a_destination_worth_another_try(script: Script, stream: Stream, fault: 
     script.puts.append(fault)
     assert stream.copy(PART).tries == 2
     assert script.bodies[-1] == BODY[1_000_000:2_500_000]
+
+
+def test_a_checksum_that_stays_wrong_is_final(script: Script, stream: Stream) -> None:
+    """Else the next pod would find the part in the list, with a checksum, and take it for proven."""
+    wrong = stored_as(ETag='"e"', x_amz_checksum_crc64nvme="AAAAAAAAAAc=")
+    script.puts.extend([wrong] * 20)
+    with pytest.raises(Failure) as caught:
+        stream.copy(PART)
+    assert (caught.value.reason, caught.value.permanent) == (Reason.CHECKSUM_MISMATCH, True)
 
 
 def test_retry_after_is_obeyed_up_to_its_limit(script: Script, tmp_path: Path) -> None:
