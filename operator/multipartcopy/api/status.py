@@ -127,8 +127,8 @@ class Retry:
     """
 
     failures: int = 0
-    denied: int = 0
     not_before: str | None = None
+    denied: int = 0
 
 
 @dataclass(frozen=True)

@@ -228,7 +228,7 @@ def end_run(
     delay = limits.retry_seconds[min(failures, len(limits.retry_seconds)) - 1] if failures else 0
     denied = before.denied + 1 if failures and _all_denied(facts) else 0
     due = format_time(facts.now + timedelta(seconds=delay)) if delay else None
-    retry = Retry(failures, denied, due)
+    retry = Retry(failures, due, denied)
     status = replace(status, run=status.run + 1, retry=retry)
     return Write(action.phase, action.reason, action.message, measure(status, facts.now))
 
