@@ -36,7 +36,7 @@ def main() -> int:
     parser.add_argument("--clean", action="store_true", help="remove all that the demo made")
     parser.add_argument("--record", metavar="FILE", help="write what is shown to FILE as well")
     options = parser.parse_args()
-    for ending in (signal.SIGTERM, signal.SIGHUP):  # what it started ends with it
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # what it started ends with it
         signal.signal(ending, signal.default_int_handler)
     try:
         if options.clean:

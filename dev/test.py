@@ -38,7 +38,7 @@ def main() -> int:
     if unknown := set(tiers) - set(TIERS):
         print(f"error: no such tier: {', '.join(unknown)}; there are {', '.join(TIERS)}")
         return 2
-    for ending in (signal.SIGTERM, signal.SIGHUP):  # the cluster comes down then too
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the cluster comes down then too
         signal.signal(ending, signal.default_int_handler)
     results: list[Result] = []
     try:
