@@ -199,13 +199,13 @@ class Effects:
             message = f"there is no Secret {name} in namespace {namespace}"
             raise MissingSecretError(Reason.SECRET_NOT_FOUND, message) from None
         missing = [key for key in needed if not secret.get(key, "").strip()]
-        keys = {*needed, names.SESSION_TOKEN} - {names.CA_CERTIFICATE}
-        broken = sorted(key for key in keys if not _is_plain(secret.get(key, "")))
-        if broken and not missing:
-            message = f"Secret {name}: {' and '.join(broken)} must be one line of printable ASCII"
-            raise MissingSecretError(Reason.SECRET_INVALID, message)
         if missing:
             message = f"Secret {name} lacks {' and '.join(missing)}; it needs {', '.join(needed)}"
+            raise MissingSecretError(Reason.SECRET_INVALID, message)
+        keys = {*needed, names.SESSION_TOKEN} - {names.CA_CERTIFICATE}
+        broken = sorted(key for key in keys if not _is_plain(secret.get(key, "")))
+        if broken:
+            message = f"Secret {name}: {' and '.join(broken)} must be one line of printable ASCII"
             raise MissingSecretError(Reason.SECRET_INVALID, message)
         return secret
 

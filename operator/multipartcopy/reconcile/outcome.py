@@ -219,9 +219,7 @@ def end_run(
     """The next run, later the more runs in a row have recorded nothing new."""
     status = ledger.recover(folded, _listing(parts))
     if not ledger.missing(status):
-        return Write(
-            action.phase, Reason.COPYING, "every part is recorded", measure(status, facts.now)
-        )
+        return Write(action.phase, Reason.COPYING, "every part is recorded", status)
     before = facts.status.retry or Retry()
     gained = progressed or len(status.batches) > len(facts.status.batches)
     failures = 0 if gained else before.failures + 1
@@ -230,7 +228,7 @@ def end_run(
     due = format_time(facts.now + timedelta(seconds=delay)) if delay else None
     retry = Retry(failures, due, denied)
     status = replace(status, run=status.run + 1, retry=retry)
-    return Write(action.phase, action.reason, action.message, measure(status, facts.now))
+    return Write(action.phase, action.reason, action.message, status)
 
 
 def _all_denied(facts: Facts) -> bool:
@@ -277,7 +275,7 @@ def disagreement(facts: Facts, numbers: list[int], limits: Limits) -> Write:
         progress=None,
     )
     message = f"the store does not have part {some} as recorded; sending them again"
-    return Write(Phase.COPYING, Reason.PARTS_DISAGREE, message, measure(status, facts.now))
+    return Write(Phase.COPYING, Reason.PARTS_DISAGREE, message, status)
 
 
 def replace_status(facts: Facts, **changes: object) -> Facts:
@@ -291,16 +289,15 @@ def judge(facts: Facts, head: ObjectInfo | None) -> Write | None:
     The evidence: its checksum of the full object; the ETag foretold from the parts; or, on a store
     whose ETags cannot be foretold, our stamp on an object that was not there at the claim.
     """
-    intent, pin, claimed = facts.status.completing, facts.status.source, facts.status.claim
+    intent, pin = facts.status.completing, facts.status.source
     assert intent is not None
     assert pin is not None
-    assert claimed is not None
     if head is None or head.size != intent.size:
         return None
     by_checksum = head.crc64nvme is not None and head.crc64nvme == intent.crc64nvme
     by_etag = bool(intent.etag) and head.etag == intent.etag
     stamped = head.metadata.get(SOURCE_STAMP) == stamp(pin)
-    by_stamp = stamped and head.etag != claimed.destination_etag
+    by_stamp = stamped and is_new(facts, head)
     where = facts.spec.destination.s3
     if not (by_checksum or by_etag or by_stamp):
         return None
