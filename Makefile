@@ -1,6 +1,8 @@
 # Everything from nothing: the environment, the cluster and the servers are built and cached when first needed.
 PYTHON ?= python3
 RUN = $(PYTHON) dev/venv.py
+EXAMPLES ?= 20000
+SEED := $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
 
 .PHONY: help
 help: ## these lines
@@ -12,22 +14,33 @@ demo: ## copy 1 GiB in a real cluster, prove it, break it; RECORD=FILE keeps the
 demo-clean: ## remove what the demo has made, the embedded cluster included
 	@$(RUN) python -m dev.demo --clean
 
-.PHONY: test test-unit test-s3 test-apiserver test-cluster lint
+.PHONY: test test-unit test-model test-s3 test-apiserver test-cluster test-faults soak lint
 test: ## all tiers of tests; ends with "N passed, N failed"
 	@$(RUN) python -m dev.test
 test-unit: ## decisions, arithmetic, contracts: seconds, no server
 	@$(RUN) python -m dev.test unit
+test-model: ## the model of S3 and the cluster at length; EXAMPLES=20000 of each kind, SEED=N replays
+	@echo "SEED=$(SEED)"
+	@MODEL_EXAMPLES=$(EXAMPLES) $(RUN) pytest -q tests/model --hypothesis-seed=$(SEED)
 test-s3: ## worker and control calls against versitygw and MinIO
 	@$(RUN) python -m dev.test s3
 test-apiserver: ## what a real API server accepts and refuses
 	@$(RUN) python -m dev.test apiserver
 test-cluster: ## copies, waits, failures and deaths in a real cluster
 	@$(RUN) python -m dev.test cluster
+test-faults: ## the long ones: outages of minutes
+	@$(RUN) python -m dev.test long
+soak: ## random copies under random faults; MINUTES=10 SEED=N replays a run, KEEP=1 goes on after a violation
+	@MINUTES='$(MINUTES)' SEED='$(SEED)' KEEP='$(KEEP)' $(RUN) python -m tests.cluster.soak
 lint: ## style, types, layers
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
 	$(RUN) lint-imports
+
+.PHONY: bench
+bench: ## the relay beside rclone, mc and boto3, into docs/bench.*; ARGS=--quick for a first look, not kept
+	@$(RUN) python -m dev.bench $(or $(ARGS),--docs)
 
 .PHONY: cluster-up cluster-down cluster-status image lock
 cluster-up: ## start the embedded cluster (root, Linux)

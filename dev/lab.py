@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -130,8 +130,11 @@ def wait_until(what: str, check: Callable[[], T | None], seconds: float, pause: 
         time.sleep(pause)
 
 
-def install_operator(image: str, *flags: str) -> None:
-    """`kubectl apply -k` of an overlay over manifests/ that names the image, as a user would do it."""
+def install_operator(image: str, *flags: str, patches: Sequence[dict[str, Any]] = ()) -> None:
+    """`kubectl apply -k` of an overlay over manifests/ that names the image, as a user would do it.
+
+    ``patches`` are further JSON-patch operations on the Deployment.
+    """
     name, _, tag = image.rpartition(":")
     with tempfile.TemporaryDirectory(dir=ROOT.parent) as directory:
         base = os.path.relpath(ROOT / "manifests", directory)
@@ -140,7 +143,8 @@ def install_operator(image: str, *flags: str) -> None:
                 "op": "add",
                 "path": "/spec/template/spec/containers/0/args",
                 "value": ["operator", *flags],
-            }
+            },
+            *patches,
         ]
         overlay = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",

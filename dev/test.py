@@ -16,7 +16,12 @@ from dev import lab
 from dev.cluster.paths import KUBECONFIG
 
 TIERS = ("unit", "s3", "apiserver", "cluster")
-_IN_CLUSTER = ("apiserver", "cluster")
+_LONG = "long"
+"""No tier of its own: the tests of the others that are marked so, and that these leave out and name."""
+_FOLDERS = {"unit": ("tests/unit", "tests/model"), _LONG: ("tests/s3", "tests/cluster")}
+"""Where not the folder of the tier's name."""
+_IN_CLUSTER = ("apiserver", "cluster", _LONG)
+_SUMMARIES = ("faults", "model:")
 _COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped)\b")
 
 
@@ -27,6 +32,8 @@ class Result:
     failed: int
     seconds: float
     problem: str = ""
+    summaries: tuple[str, ...] = ()
+    """What the tier says of the faults that it tried."""
 
     @property
     def good(self) -> bool:
@@ -35,7 +42,7 @@ class Result:
 
 def main() -> int:
     tiers = sys.argv[1:] or list(TIERS)
-    if unknown := set(tiers) - set(TIERS):
+    if unknown := set(tiers) - {*TIERS, _LONG}:
         print(f"error: no such tier: {', '.join(unknown)}; there are {', '.join(TIERS)}")
         return 2
     for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the cluster comes down then too
@@ -48,7 +55,7 @@ def main() -> int:
                 start = time.monotonic()
                 try:
                     if tier in _IN_CLUSTER and not prepared:
-                        stack.enter_context(_cluster())
+                        stack.enter_context(cluster())
                         prepared = True
                     with _no_operator() if tier == "apiserver" else nullcontext():
                         results.append(_run(tier, start))
@@ -64,9 +71,14 @@ def main() -> int:
 
 def _run(tier: str, start: float) -> Result:
     print(f"\n=== {tier} ===", flush=True)
-    command = [sys.executable, "-m", "pytest", "-q", "--durations=5", f"tests/{tier}"]
+    chosen = [_LONG] if tier == _LONG else [f"not {_LONG}"]
+    if lab.existing():
+        chosen.append("not embedded")
+    folders = _FOLDERS.get(tier, (f"tests/{tier}",))
+    command = [sys.executable, "-m", "pytest", "-q", "--durations=5", "-m", " and ".join(chosen)]
+    command += folders
     counts = {"passed": 0, "failed": 0, "error": 0, "skipped": 0}
-    last = ""
+    last, summaries = "", []
     # In a group of its own: of a Ctrl-C pytest hears from us, once, and then puts its servers away.
     with subprocess.Popen(
         command, cwd=lab.ROOT, stdout=subprocess.PIPE, text=True, process_group=0
@@ -76,6 +88,8 @@ def _run(tier: str, start: float) -> Result:
             for line in process.stdout:
                 print(line, end="", flush=True)
                 last = line if line.strip() else last
+                if line.startswith(_SUMMARIES):
+                    summaries.append(line.strip())
         except KeyboardInterrupt:
             process.send_signal(signal.SIGINT)
             print(process.stdout.read(), end="", flush=True)
@@ -86,11 +100,12 @@ def _run(tier: str, start: float) -> Result:
     problem = last.strip() if process.returncode or failed else ""
     if process.returncode and not failed:
         failed = 1
-    return Result(tier, counts["passed"], failed, time.monotonic() - start, problem)
+    seconds = time.monotonic() - start
+    return Result(tier, counts["passed"], failed, seconds, problem, tuple(summaries))
 
 
 @contextmanager
-def _cluster() -> Iterator[None]:
+def cluster() -> Iterator[None]:
     """Up, with the images in it; down again if it was not up before."""
     mine = not lab.existing() and not KUBECONFIG.exists()
     try:
@@ -126,6 +141,9 @@ def _report(results: list[Result]) -> None:
         word = "ok" if r.good else "FAILED"
         numbers = f"{r.passed:>6} {r.failed:>6} {r.seconds:>8.0f}"
         print(f"{r.tier:<10} {word:<7} {numbers}  {r.problem}".rstrip())
+    for r in results:
+        for summary in r.summaries:
+            print(f"{r.tier}: {summary}")
     print(f"{sum(r.passed for r in results)} passed, {sum(r.failed for r in results)} failed")
 
 

@@ -38,6 +38,8 @@ def _run(arguments: argparse.Namespace) -> int:
             print(KUBECONFIG)
         case "start" | "stop" | "restart":
             getattr(lifecycle, arguments.command)(arguments.component)
+        case "compact":
+            lifecycle.compact()
         case "build":
             for name in arguments.names:
                 print(build(name))
@@ -62,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     for verb in ("start", "stop", "restart"):
         one = commands.add_parser(verb, help=f"{verb} one component")
         one.add_argument("component", choices=[component.name for component in COMPONENTS])
+    commands.add_parser("compact", help="let etcd forget the past, as it does by itself in time")
     some = commands.add_parser("build", help="build programs and print their paths (no root)")
     some.add_argument("names", nargs="+", choices=list(BUILDS), metavar="NAME")
     commands.add_parser("base-image", help="make the Python base image and print its name")

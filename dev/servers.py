@@ -24,6 +24,7 @@ ACCESS_KEY = "test-access-key"
 SECRET_KEY = "test-secret-key"
 _START_SECONDS = 30
 _STOP_SECONDS = 10
+_MEMORY = "/dev/shm"  # noqa: S108 - what is made there has a name of its own
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def certificate(home: Path) -> Path:
     public = home / "public.crt"
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
     name = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    files = ["-keyout", home / "private.key", "-out", public]
+    files = ["-keyout", str(home / "private.key"), "-out", str(public)]
     subprocess.run(
         ["openssl", "req", "-x509", *curve, *name, *files],
         check=True,
@@ -92,7 +93,7 @@ def certificate(home: Path) -> Path:
 @contextlib.contextmanager
 def _directory() -> Iterator[Path]:
     """In memory where that has the extended attributes that versitygw keeps its metadata in."""
-    parent = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    parent = _MEMORY if os.access(_MEMORY, os.W_OK) else None
     home = Path(tempfile.mkdtemp(prefix="multipartcopy-", dir=parent))
     try:
         with contextlib.suppress(OSError):
