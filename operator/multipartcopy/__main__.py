@@ -1,9 +1,11 @@
 """``multipartcopy operator`` and ``multipartcopy worker``: the two programs of the one image."""
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
+from urllib.parse import urlsplit
 
 from multipartcopy import __version__
 
@@ -23,6 +25,13 @@ def main() -> int:
         metavar="URL",
         default="http://0.0.0.0:8080/healthz",
         help="where to answer health checks (default: %(default)s)",
+    )
+    operator.add_argument(
+        "--metrics",
+        metavar="ADDRESS:PORT",
+        type=_listener,
+        default="0.0.0.0:8081",
+        help="where to answer Prometheus; empty for nowhere (default: %(default)s)",
     )
     operator.add_argument(
         "--denied-grace",
@@ -46,6 +55,16 @@ def main() -> int:
     return _operate(options)
 
 
+def _listener(text: str) -> tuple[str, int] | None:
+    if not text:
+        return None
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(f"//{text}")
+        if parts.hostname and parts.port is not None and parts.netloc == text:
+            return parts.hostname, parts.port
+    raise argparse.ArgumentTypeError(f"{text!r} is not like 0.0.0.0:8081 or [::]:8081")
+
+
 def _work() -> int:
     # Imported here: each of the two programs must be free of the other's libraries.
     from multipartcopy.worker.main import run
@@ -56,6 +75,7 @@ def _work() -> int:
 def _operate(options: argparse.Namespace) -> int:
     from multipartcopy.handlers import Options, run
     from multipartcopy.kube import KubeError
+    from multipartcopy.metrics import ListenError
 
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -64,12 +84,13 @@ def _operate(options: argparse.Namespace) -> int:
     chosen = Options(
         worker_image=options.worker_image,
         liveness=options.liveness,
+        metrics=options.metrics,
         denied_grace_seconds=options.denied_grace,
         abort_grace_seconds=options.abort_grace,
     )
     try:
         code = run(chosen)
-    except KubeError as error:
+    except (KubeError, ListenError) as error:
         print(f"multipartcopy: {error}", file=sys.stderr)
         code = 1
     logging.shutdown()

@@ -12,6 +12,7 @@ import kopf
 from multipartcopy.api.names import GROUP, MANAGED_BY, MANAGER, PLURAL, VERSION
 from multipartcopy.jobs import Image, image_of
 from multipartcopy.kube import KubeError, connect
+from multipartcopy.metrics import Metrics
 from multipartcopy.reconcile.act import Effects
 from multipartcopy.reconcile.controller import Controller
 from multipartcopy.reconcile.facts import Limits
@@ -24,16 +25,26 @@ _STOP_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class Options:
-    """The operator's flags. Without ``worker_image`` the workers run the operator's own."""
+    """The operator's flags. Without ``worker_image`` the workers run the operator's own.
+
+    ``metrics`` is the address and port to be scraped at; None: none.
+    """
 
     worker_image: str | None = None
     liveness: str = "http://0.0.0.0:8080/healthz"
+    metrics: tuple[str, int] | None = ("0.0.0.0", 8081)  # noqa: S104 - in a pod
     denied_grace_seconds: float = 300
     abort_grace_seconds: float = 1800
 
 
 def run(options: Options) -> int:
-    """Be the operator until SIGTERM. Returns the exit status; raises KubeError where no cluster answers."""
+    """Be the operator until SIGTERM. Returns the exit status.
+
+    Raises KubeError where no cluster answers, ListenError where the metrics cannot be served.
+    """
+    metrics = Metrics()
+    if options.metrics:
+        metrics.serve(*options.metrics)
     kube = connect()
     namespace = os.environ.get("POD_NAMESPACE", "default")
     pod = os.environ.get("POD_NAME")
@@ -49,7 +60,7 @@ def run(options: Options) -> int:
     )
     logger.info("the workers run %s", image.name)
     own = (namespace, pod) if pod else None
-    controller = Controller(kube, Effects(kube, image, own, limits))
+    controller = Controller(kube, Effects(kube, image, own, limits, metrics))
     asyncio.run(
         kopf.operator(
             registry=registry(controller),

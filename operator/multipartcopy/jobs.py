@@ -71,6 +71,7 @@ def build_job(
     meta_annotations = {
         names.ANNOTATION_NAME: owner.name,
         names.ANNOTATION_WORKER: worker_spec(spec),
+        names.ANNOTATION_UPLOAD: status.upload.id if status.upload else "",
     }
     return {
         "apiVersion": "batch/v1",
@@ -149,6 +150,10 @@ def build_task(spec: Spec, status: Status, work: list[Work]) -> Task:
         streams=spec.worker.streams,
         checksum=status.upload.checksum,
         work=tuple(work),
+        md5=status.upload.md5,
+        again=status.disagreements > 0,
+        read=status.stage,
+        read_etag=status.reading.etag if status.stage and status.reading else "",
     )
 
 

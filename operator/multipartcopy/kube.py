@@ -45,6 +45,7 @@ class Kube:
     def __init__(self) -> None:
         configuration = kubernetes.client.Configuration.get_default_copy()
         configuration.retries = False  # The loop over it asks again, having looked again.
+        configuration.connection_pool_maxsize = 32  # More than the threads of the reconcile.
         client = kubernetes.client.ApiClient(configuration)
         self._core = kubernetes.client.CoreV1Api(client)
         self._batch = kubernetes.client.BatchV1Api(client)

@@ -41,6 +41,9 @@ ACCEPTED: dict[str, Changes] = {
         "worker.resources": {"limits": {"memory": "1Gi", "cpu": 2}, "requests": {"cpu": "0.5"}}
     },
     "CPU limit at the default request": {"worker.resources.limits": {"cpu": "100m"}},
+    "each part's MD5": {"verification": "PartMD5"},
+    "a second reading": {"verification": "ReadBack"},
+    "no proof": {"verification": "None"},
     "no retries": {"backoffLimitPerBatch": 0},
     "deadline": {"activeDeadlineSeconds": 1},
     "deleted at once": {"ttlSecondsAfterFinished": 0},
@@ -124,6 +127,7 @@ REFUSED: dict[str, tuple[Changes, str]] = {
         "write a requests.cpu that is not above limits.cpu",
     ),
     "overwrite": ({"overwrite": "Yes"}, '"IfDifferent", "Always", "Never"'),
+    "verification": ({"verification": "Full"}, '"Auto", "PartMD5", "ReadBack", "None"'),
     "many retries": ({"backoffLimitPerBatch": 101}, "should be less than or equal to 100"),
     "deadline at once": ({"activeDeadlineSeconds": 0}, "should be greater than or equal to 1"),
     "past time to live": ({"ttlSecondsAfterFinished": -1}, "should be greater than or equal to 0"),
@@ -158,6 +162,7 @@ def test_defaults_are_written_into_the_resource(kubectl: Kubectl) -> None:
             "resources": {"limits": {"memory": "64Mi"}, "requests": {"cpu": "100m"}},
         },
         "overwrite": "IfDifferent",
+        "verification": "Auto",
         "suspend": False,
         "backoffLimitPerBatch": 3,
     }

@@ -87,6 +87,26 @@ def test_an_attempt_has_one_upload(kubectl: Kubectl, name: str) -> None:
     kubectl.patch_status(name, {"attempt": 3, "upload": {"id": "third"}})
 
 
+@pytest.mark.parametrize(
+    ("field", "first", "second"),
+    [
+        ("source", {"etag": "first", "size": 1}, {"etag": "second", "size": 1}),
+        (
+            "plan",
+            {"partSize": 5242880, "partCount": 1, "batchSize": 1, "batchCount": 1},
+            {"partSize": 5242881, "partCount": 1, "batchSize": 1, "batchCount": 1},
+        ),
+    ],
+)
+def test_what_a_copy_is_built_on_cannot_be_rewritten(
+    kubectl: Kubectl, name: str, field: str, first: Any, second: Any
+) -> None:
+    kubectl.patch_status(name, {field: first})
+    assert f"{field} is written once" in kubectl.refused_status(name, {field: second})
+    kubectl.patch_status(name, {field: None})
+    kubectl.patch_status(name, {field: second})
+
+
 def test_times_are_times(kubectl: Kubectl, name: str) -> None:
     assert "must be of type date-time" in kubectl.refused_status(name, {"startTime": "now"})
 

@@ -62,7 +62,7 @@ def facts(status: Status = NEW, spec: Spec = SPEC, **changes: object) -> Facts:
 
 
 def job(run: int = 1, **changes: object) -> Job:
-    plain = Job(f"job-r{run}", "job-uid", 1, run, parallelism=4, completions=4)
+    plain = Job(f"job-r{run}", "job-uid", 1, run, parallelism=4, completions=4, upload=UPLOAD.id)
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 

@@ -75,7 +75,14 @@ def test_a_cut_report_is_none(cut):
 
 @pytest.mark.parametrize(
     "change",
-    [{"version": 2}, {"etags": []}, {"crc64nvme": "AAAA"}, {"parts": "1-2"}, {"parts": "x"}],
+    [
+        {"version": 1},
+        {"read": "source"},
+        {"etags": []},
+        {"crc64nvme": "AAAA"},
+        {"parts": "1-2"},
+        {"parts": "x"},
+    ],
 )
 def test_an_inconsistent_report_is_none(change):
     body = json.loads(Report("12345678", 1, 1, 0, "1", ("e",), pack_crcs([1])).encode())
@@ -88,7 +95,7 @@ def test_the_task_is_read_as_it_was_written():
     task = build_task(SPEC, UPLOADING, missing(UPLOADING))
     assert decode_task(task.encode()) == task
     with pytest.raises(ValueError, match="image differ"):
-        decode_task(task.encode().replace('"version":1', '"version":0'))
+        decode_task(task.encode().replace('"version":2', '"version":0'))
 
 
 @pytest.mark.parametrize(

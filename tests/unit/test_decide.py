@@ -5,12 +5,24 @@ from datetime import timedelta
 
 import pytest
 
-from multipartcopy.api.report import WorkerError
-from multipartcopy.api.status import Failing, Intent, LastFailure, Phase, Plan, Retry
+from multipartcopy.api.report import WorkerError, pack_crcs
+from multipartcopy.api.status import (
+    Destination,
+    Failing,
+    Intent,
+    LastFailure,
+    Phase,
+    Pin,
+    Plan,
+    Reading,
+    Retry,
+)
+from multipartcopy.api.task import Read
 from multipartcopy.jobs import worker_spec
 from multipartcopy.reconcile import decide as steps
 from multipartcopy.reconcile.decide import decide
 from multipartcopy.reconcile.facts import Limits, format_time
+from multipartcopy.reconcile.ledger import object_crc
 from multipartcopy.reconcile.outcome import intend
 from multipartcopy.s3.control import StoredPart
 from tests.unit.facts import (
@@ -18,6 +30,7 @@ from tests.unit.facts import (
     FULL,
     NEW,
     NOW,
+    SIZE,
     SPEC,
     UPLOADING,
     etag,
@@ -28,12 +41,20 @@ from tests.unit.facts import (
     with_parts,
 )
 
-INTENT = Intent(size=1, etag="e", crc64nvme="c")
+INTENT = Intent(size=SIZE, etag="e", crc64nvme=object_crc(FULL))
 FAILING = Failing("SourceChanged", "it changed", format_time(NOW))
-SUCCEEDED = replace(NEW, phase=Phase.SUCCEEDED, completion_time=format_time(NOW))
+MADE = Destination("e", 1)
+SUCCEEDED = replace(NEW, phase=Phase.SUCCEEDED, completion_time=format_time(NOW), destination=MADE)
 LATER = NOW + timedelta(hours=1)
+SOON = format_time(NOW)
+STRAYS = ("stray",)
+READ_ALL = Reading("e", "1-20")
+READ_SOME = replace(FULL, source_reading=Reading("e", "1-19"))
+READ_MADE = replace(FULL, source_reading=READ_ALL, destination=MADE, destination_reading=READ_ALL)
+READ_REST = replace(report("20", range(20, 21)), etags=(), read=Read.SOURCE)
 SUSPENDED = replace(SPEC, suspend=True)
-EMPTY = replace(CLAIMED, plan=Plan(5 << 20, 0, 4, 0))
+EMPTY = replace(CLAIMED, source=Pin("abc", 0), plan=Plan(5 << 20, 0, 4, 0))
+NOTHING = Intent(size=0, etag="e", crc64nvme=object_crc(EMPTY))
 KNOWN = replace(FULL, last_failure=LastFailure("WorkerFailed", "lost", time=format_time(NOW)))
 LOST = pod("", code=-1, disrupted="the node is gone")
 AWAY = (steps.Reason.DESTINATION_UNAVAILABLE, "away")
@@ -71,6 +92,37 @@ ONE = report("1", range(1, 2))
         (facts(replace(FULL, completing=INTENT)), steps.Settle),
         (facts(replace(FULL, completing=INTENT), SUSPENDED), steps.Settle),
         (facts(replace(FULL, completing=INTENT, failing=FAILING)), steps.Settle),
+        # Reading again.
+        (facts(READ_SOME), steps.StartRun),
+        (facts(READ_SOME, jobs=(job(),), pods=(pod(),)), steps.Wait),
+        (facts(READ_SOME, jobs=(job(),), pods=(pod(READ_REST),)), steps.Write),
+        (facts(READ_SOME, jobs=(job(finished=True),), pods=(pod(),)), steps.Wait),
+        (facts(replace(FULL, source_reading=READ_ALL)), steps.CrossCheck),
+        (facts(replace(UPLOADING, source_reading=READ_ALL)), steps.StartRun),
+        (facts(READ_MADE), steps.Conclude),
+        (facts(READ_MADE, jobs=(job(),)), steps.Conclude),
+        (facts(READ_MADE, deleted_at=NOW), steps.Abort),
+        # Uploads that an edited status does not name.
+        (facts(CLAIMED, strays=STRAYS), steps.AbortStrays),
+        (facts(UPLOADING, strays=STRAYS), steps.AbortStrays),
+        (facts(UPLOADING, strays=STRAYS, jobs=(job(upload="stray"),)), steps.DeleteJobs),
+        (facts(UPLOADING, strays=STRAYS, pods=(pod(),)), steps.Wait),
+        (facts(SUCCEEDED, strays=STRAYS), steps.AbortStrays),
+        (facts(SUCCEEDED, strays=STRAYS, finalizer=False), steps.Wait),
+        (facts(replace(NEW, failing=FAILING), strays=STRAYS), steps.Abort),
+        (facts(NEW, deleted_at=NOW, strays=STRAYS), steps.Abort),
+        (facts(replace(UPLOADING, phase=Phase.SUCCEEDED)), steps.StartRun),
+        (facts(replace(FULL, phase=Phase.FAILED, completion_time=SOON)), steps.CrossCheck),
+        (facts(UPLOADING, jobs=(job(upload="other"),)), steps.DeleteJobs),
+        # An edited status of which too little is left.
+        (facts(replace(FULL, plan=None)), steps.Write),
+        (facts(replace(FULL, source=None), SUSPENDED), steps.Write),
+        (facts(replace(CLAIMED, claim=None)), steps.Write),
+        (facts(replace(FULL, claim=None, failing=FAILING)), steps.Write),
+        (facts(replace(FULL, completing=INTENT, claim=None)), steps.Write),
+        (facts(replace(FULL, completing=INTENT, upload=None)), steps.Write),
+        (facts(replace(EMPTY, completing=NOTHING)), steps.Settle),
+        (facts(UPLOADING, jobs=(job(upload="other", deleting=True),)), steps.Wait),
         # Suspension.
         (facts(NEW, SUSPENDED, finalizer=False), steps.Wait),
         (facts(UPLOADING, SUSPENDED, jobs=(job(),)), steps.DeleteJobs),
@@ -225,6 +277,20 @@ def test_a_stuck_job_is_made_anew_for_a_changed_worker_spec():
     assert isinstance(decide(facts(UPLOADING, jobs=(job(worker=worker_spec(SPEC)),))), steps.Wait)
 
 
+def test_a_job_that_cannot_replace_its_pods_is_deleted():
+    """As in a namespace that is being deleted."""
+    ended = pod("", code=143, deleted_at=NOW)
+    seen = facts(UPLOADING, jobs=(job(),), pods=(ended,), written_at=LATER)
+    told = decide(replace(seen, now=LATER))
+    assert isinstance(told, steps.Write)
+    kept = replace(facts(told.status, jobs=(job(),), pods=(ended,), written_at=LATER), now=LATER)
+    assert isinstance(decide(kept), steps.DeleteJobs)
+    replaced = replace(kept, pods=(ended, pod()), listed_at=LATER)
+    assert not isinstance(decide(replaced), steps.DeleteJobs)
+    anew = replace(kept, pods=(), gone_pods=(ended,))
+    assert not isinstance(decide(anew), steps.DeleteJobs)
+
+
 def test_the_deadline_counts_from_the_start_and_not_while_suspended():
     hurried = replace(SPEC, active_deadline_seconds=10)
     assert isinstance(decide(facts(UPLOADING, hurried)), steps.StartRun)
@@ -236,7 +302,8 @@ def test_the_deadline_counts_from_the_start_and_not_while_suspended():
     suspended = decide(facts(late, replace(hurried, suspend=True)))
     assert isinstance(suspended, steps.Write)
     assert suspended.status.start_time is None
-    assert isinstance(decide(facts(replace(late, completing=INTENT), hurried)), steps.Settle)
+    completing = replace(FULL, start_time=late.start_time, completing=INTENT)
+    assert isinstance(decide(facts(completing, hurried)), steps.Settle)
 
 
 def test_a_cut_off_pod_holds_up_a_completion_for_ever_and_an_abort_for_a_while():
@@ -282,3 +349,98 @@ def test_a_part_that_disagreed_is_sent_again_though_its_report_is_still_there():
     again = decide(facts(dropped, pods=(everything,)))
     assert isinstance(again, steps.StartRun)
     assert [(w.batch, w.parts) for w in again.work] == [(3, "20")]
+
+
+def test_a_report_of_a_reading_is_compared_with_the_ledger():
+    step = decide(facts(READ_SOME, jobs=(job(),), pods=(pod(READ_REST),)))
+    assert isinstance(step, steps.Write)
+    assert step.status.source_reading == Reading("e", "1-20")
+    wrong = replace(READ_REST, crc64nvme=pack_crcs([999]))
+    step = decide(facts(READ_SOME, jobs=(job(),), pods=(pod(wrong),)))
+    assert isinstance(step, steps.Write)
+    assert step.status.source_reading == Reading("e", "1-20", "20")
+    assert step.status.batches == FULL.batches
+
+
+@pytest.mark.parametrize("side", [None, Read.DESTINATION])
+def test_a_report_of_another_stage_is_ignored(side):
+    etags = () if side else ("e",)
+    stray = replace(READ_REST, etags=etags, read=side)
+    assert isinstance(decide(facts(READ_SOME, jobs=(job(),), pods=(pod(stray),))), steps.Wait)
+
+
+def test_a_source_that_contradicts_has_its_misread_parts_sent_again():
+    misread = replace(FULL, source_reading=Reading("e", "1-20", "7-8"))
+    listing = [StoredPart(n, etag(n), 5 << 20) for n in range(1, 21)]
+    again = intend(facts(misread), listing, Limits())
+    assert again.reason == "PartsDisagree"
+    step = decide(facts(again.status))
+    assert isinstance(step, steps.StartRun)
+    assert [(w.batch, w.parts) for w in step.work] == [(1, "7-8")]
+    assert again.status.source_reading == Reading("e", "1-6,9-20")
+
+
+def test_a_store_that_refuses_checksums_after_all_is_done_without_them():
+    refused = report("", range(0), error=WorkerError("ChecksumRefused", "501"))
+    seen = {"pods": (pod(refused, code=42),)}
+    assert isinstance(decide(facts(UPLOADING, jobs=(job(),), **seen)), steps.DeleteJobs)
+    assert isinstance(decide(facts(UPLOADING, **seen)), steps.DoWithoutChecksum)
+    taken = decide(facts(with_parts(UPLOADING, range(1, 3)), **seen))
+    assert isinstance(taken, steps.Write)
+    assert taken.status.failing
+    assert taken.status.failing.reason == "RequestRefused"
+
+
+def test_a_clock_set_back_delays_nothing():
+    ahead = NOW + timedelta(minutes=10)
+    waiting = replace(UPLOADING, retry=Retry(1, not_before=format_time(ahead)))
+    assert isinstance(decide(facts(waiting)), steps.StartRun)
+    seen = {"jobs": (job(),), "pods": (pod(ONE),)}
+    assert isinstance(decide(facts(UPLOADING, written_at=ahead, **seen)), steps.Write)
+    running = {"jobs": (job(),), "pods": (pod(),)}
+    assert isinstance(decide(facts(UPLOADING, listed_at=ahead, **running)), steps.ListParts)
+
+
+@pytest.mark.parametrize(
+    ("reason", "left"), [("DestinationChanged", False), ("RangeNotSupported", True)]
+)
+def test_given_up_while_reading_back_it_says_what_is_left(reason, left):
+    final = replace(READ_REST, parts="", crc64nvme="", error=WorkerError(reason, "no"))
+    seen = replace(READ_MADE, destination_reading=Reading("e", "1-19"))
+    final = replace(final, read=Read.DESTINATION)
+    step = decide(facts(seen, pods=(pod(final, code=42),)))
+    assert isinstance(step, steps.Write)
+    assert step.status.failing
+    assert step.status.failing.reason == reason
+    assert ("unverified" in step.status.failing.message) is left
+    assert (step.status.destination is not None) is left
+
+
+def test_an_edited_phase_is_never_written_back():
+    """Else somebody's wait for Complete would end in the middle of the copy."""
+    broken = {"x": FULL.batches["0"]}
+    for status in (replace(UPLOADING, start_time=None), replace(FULL, batches=broken)):
+        for phase in (Phase.SUCCEEDED, Phase.FAILED):
+            step = decide(facts(replace(status, phase=phase)))
+            assert isinstance(step, steps.Write)
+            assert step.phase is Phase.COPYING
+
+
+def test_an_edited_intent_is_formed_anew():
+    edited = replace(FULL, completing=replace(INTENT, crc64nvme="AAAAAAAAAAE="))
+    step = decide(facts(edited))
+    assert isinstance(step, steps.Write)
+    assert step.status.completing is None
+
+
+def test_what_failed_and_is_torn_is_not_settled():
+    torn = replace(FULL, claim=None, completing=INTENT, failing=FAILING)
+    assert not isinstance(decide(facts(torn)), steps.Settle)
+
+
+def test_a_stray_of_a_finished_copy_is_given_up_in_the_end():
+    seen = {"strays": STRAYS, "trouble": AWAY}
+    assert isinstance(decide(facts(SUCCEEDED, **seen)), steps.AbortStrays)
+    late = replace(facts(SUCCEEDED, **seen), now=LATER)
+    step = decide(late)
+    assert (type(step), step.phase) == (steps.GiveUpAbort, Phase.SUCCEEDED)

@@ -229,7 +229,7 @@ def test_why_the_pods_of_a_job_are_refused():
     ("code", "status", "kind"),
     [
         ("NoSuchUpload", 404, Kind.NO_UPLOAD),
-        ("404", 404, Kind.NO_OBJECT),
+        ("Unheard", 404, Kind.RETRY),
         ("NoSuchBucket", 404, Kind.NO_BUCKET),
         ("AccessDenied", 403, Kind.DENIED),
         ("ExpiredToken", 400, Kind.RETRY),
@@ -243,4 +243,9 @@ def test_why_the_pods_of_a_job_are_refused():
     ],
 )
 def test_errors_of_a_store(code, status, kind):
-    assert kind_of(code, status) is kind
+    assert kind_of(code, status, "GetObject") is kind
+
+
+def test_a_bare_404_is_about_the_object_only_where_there_can_be_no_body():
+    assert kind_of("404", 404, "HeadObject") is Kind.NO_OBJECT
+    assert kind_of("404", 404, "AbortMultipartUpload") is Kind.RETRY

@@ -3,13 +3,14 @@
 import hashlib
 from dataclasses import replace
 
+import pytest
 from awscrt.checksums import crc64nvme
 from hypothesis import given
 from hypothesis import strategies as st
 
 from multipartcopy.api.codec import from_json, to_json
 from multipartcopy.api.report import encode_crc
-from multipartcopy.api.status import Pin, Plan, Status, Upload
+from multipartcopy.api.status import Pin, Plan, Reading, Status, Upload
 from multipartcopy.reconcile import ledger
 from multipartcopy.reconcile.ledger import ListedPart, Part
 from tests.unit.facts import FULL, PLAN, SIZE, UPLOADING, etag, report, with_parts
@@ -50,6 +51,11 @@ def test_only_a_checksum_of_our_own_recovers_a_part():
     assert ledger.recover(plain, LISTED) is plain
     short = [replace(p, size=PART - 1) for p in LISTED]
     assert ledger.recover(UPLOADING, short) is UPLOADING
+
+
+def test_a_part_that_was_dropped_is_not_recovered_from_what_the_store_has():
+    dropped = replace(ledger.without(FULL, [2]), disagreements=1)
+    assert ledger.recover(dropped, LISTED) is dropped
 
 
 def test_every_kind_of_disagreement_is_found():
@@ -97,3 +103,31 @@ def test_an_opaque_etag_foretells_nothing():
 def test_a_full_ledger_has_nothing_missing():
     assert ledger.missing(FULL) == []
     assert with_parts(UPLOADING, range(1, 21)) == FULL
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"parts": "1-4"},
+        {"parts": "1-99999999999"},
+        {"parts": "1-" + "9" * 30},
+        {"bytes": 10**15},
+        {"parts": "x"},
+        {"parts": "1,1,2-4"},
+        {"parts": "6-10"},
+        {"crc64nvme": "?"},
+        {"etags": ()},
+    ],
+)
+def test_a_ledger_entry_that_was_edited_is_sent_again(change):
+    broken = {**FULL.batches, "0": replace(FULL.batches["0"], **change)}
+    sound = ledger.sound(replace(FULL, batches=broken))
+    assert sorted(sound.batches) == ["1", "2", "3"]
+    assert ledger.sound(FULL) is FULL
+
+
+def test_a_reading_that_was_edited_begins_anew():
+    broken = replace(FULL, source_reading=Reading("e", "abc", ""))
+    assert ledger.sound(broken).source_reading == Reading("e")
+    for key in ("x", "00", "\u0660"):
+        assert ledger.sound(replace(FULL, batches={key: FULL.batches["0"]})).batches == {}

@@ -8,7 +8,7 @@ import pytest
 from multipartcopy.api.conditions import summarize
 from multipartcopy.api.names import SOURCE_STAMP
 from multipartcopy.api.report import WorkerError
-from multipartcopy.api.spec import Overwrite
+from multipartcopy.api.spec import Overwrite, VerificationMode
 from multipartcopy.api.status import Claim, Intent, Phase, Retry
 from multipartcopy.reconcile import outcome
 from multipartcopy.reconcile.decide import EndRun, Inspect, Settle, Wait, Write
@@ -65,28 +65,6 @@ def test_the_claim_pins_plans_and_remembers_what_was_there():
 
 
 @pytest.mark.parametrize(
-    ("destination", "evidence"),
-    [
-        (SOURCE, "ETag"),
-        (replace(OTHER, metadata={SOURCE_STAMP: STAMP}), "metadata"),
-        (replace(OTHER, crc64nvme="x"), "CRC64NVME"),
-        (OTHER, None),
-        (replace(SOURCE, size=SIZE + 1), None),
-        (replace(SOURCE, encrypted_by_key=True), None),
-        (replace(OTHER, metadata={SOURCE_STAMP: f"{'b' * 32} {SIZE}"}), None),
-    ],
-)
-def test_equal_already_needs_evidence(destination, evidence):
-    found = outcome.equality(replace(SOURCE, crc64nvme="x"), destination, STAMP)
-    assert evidence in found if evidence else found is None
-
-
-def test_opaque_etags_are_no_evidence():
-    opaque = replace(SOURCE, etag="not-md5")
-    assert outcome.equality(opaque, opaque, "") is None
-
-
-@pytest.mark.parametrize(
     ("overwrite", "destination", "ends_as"),
     [
         (Overwrite.IF_DIFFERENT, SOURCE, (Phase.SUCCEEDED, "AlreadyEqual")),
@@ -101,6 +79,21 @@ def test_overwrite(overwrite, destination, ends_as):
     assert (result.phase, result.reason) == ends_as
 
 
+@pytest.mark.parametrize(
+    ("mode", "stamp", "reason"),
+    [
+        ("None", STAMP, "AlreadyEqual"),
+        ("None", f"{'b' * 32} {SIZE}", "Claimed"),
+        ("Auto", STAMP, "Claimed"),
+        ("ReadBack", STAMP, "Claimed"),
+    ],
+)
+def test_a_stamp_is_enough_only_where_nothing_shall_be_proven(mode, stamp, reason):
+    stamped = replace(OTHER, metadata={SOURCE_STAMP: f"{stamp} uid/1"})
+    spec = replace(SPEC, verification=VerificationMode(mode))
+    assert outcome.claim(facts(spec=spec), seen(stamped)).reason == reason
+
+
 def test_a_new_attempt_keeps_the_pin_and_what_the_destination_was():
     claimed = replace(UPLOADING, claim=Claim(format_time(NOW), ("stranger",), "b" * 32))
     lost = outcome.new_attempt(facts(claimed), LIMITS).status
@@ -109,6 +102,11 @@ def test_a_new_attempt_keeps_the_pin_and_what_the_destination_was():
     tired = replace(UPLOADING, attempt=3)
     assert outcome.new_attempt(facts(tired), LIMITS).reason == "UploadLost"
     assert outcome.new_attempt(facts(tired), LIMITS).status.failing
+
+
+def test_a_completion_that_lost_its_last_upload_is_not_settled_for_ever():
+    tired = replace(FULL, attempt=3, completing=Intent(SIZE, "e", "c"))
+    assert outcome.new_attempt(facts(tired), LIMITS).status.completing is None
 
 
 def test_an_upload_is_created_under_a_fresh_claim_only():
@@ -157,11 +155,6 @@ def test_a_final_error_while_settling_ends_the_copy():
     assert isinstance(result, Write)
     assert result.status.completing is None
     assert result.status.failing
-
-
-def test_a_checksum_that_the_store_refuses_at_the_end_is_a_mismatch():
-    bad = replace(error(Kind.RETRY), code="BadDigest")
-    assert outcome.unsettled(facts(SETTLING), bad, LIMITS).reason == "ChecksumMismatch"
 
 
 def test_a_source_without_a_strong_etag_is_refused():
@@ -236,53 +229,6 @@ def test_preconditions(overwrite, there, if_match, if_none_match):
     assert (intent.if_match, intent.if_none_match) == (if_match, if_none_match)
 
 
-@pytest.mark.parametrize(
-    ("head", "reason"),
-    [
-        (None, None),
-        (OTHER, None),
-        (replace(OTHER, etag=INTENT.etag), "Copied"),
-        (replace(OTHER, etag=INTENT.etag, size=1), None),
-        (replace(OTHER, crc64nvme=INTENT.crc64nvme), "Copied"),
-        (replace(OTHER, metadata={SOURCE_STAMP: STAMP}), "Copied"),
-        (replace(OTHER, etag=INTENT.etag, crc64nvme="AAAAAAAAAAI="), "ChecksumMismatch"),
-        (replace(OTHER, crc64nvme="AAAAAAAAAAI="), None),
-    ],
-)
-def test_the_object_is_judged_against_the_intent(head, reason):
-    result = outcome.judge(facts(SETTLING), head)
-    assert (result.reason if result else None) == reason
-
-
-def test_a_stamp_that_was_there_before_proves_nothing():
-    before = replace(SETTLING, claim=Claim(format_time(NOW), (), OTHER.etag))
-    assert outcome.judge(facts(before), replace(OTHER, metadata={SOURCE_STAMP: STAMP})) is None
-
-
-def test_somebody_elses_object_is_reported_and_not_claimed():
-    result = outcome.changed_under_us(facts(SETTLING), OTHER)
-    assert result
-    assert (result.reason, result.status.completing) == ("DestinationChanged", None)
-    assert outcome.changed_under_us(facts(SETTLING), None) is None
-
-
-@pytest.mark.parametrize(
-    ("kind", "kept_intent", "reason"),
-    [
-        (Kind.RETRY, True, "DestinationUnavailable"),
-        (Kind.NO_UPLOAD, False, "UploadLost"),
-        (Kind.INVALID_PART, False, "PartsDisagree"),
-        (Kind.PERMANENT, False, "RequestRefused"),
-    ],
-)
-def test_a_refused_complete(kind, kept_intent, reason):
-    result = outcome.unsettled(facts(SETTLING), error(kind), LIMITS)
-    assert result.reason == reason
-    assert isinstance(result, Wait) is kept_intent
-    if isinstance(result, Write):
-        assert result.status.completing is None
-
-
 def test_a_store_that_is_away_is_waited_for():
     for side, reason in (
         ("source", "SourceUnavailable"),
@@ -326,7 +272,8 @@ def test_progress():
 
 def test_an_upload_left_behind_is_named():
     failing = outcome.give_up(facts(UPLOADING), "SourceChanged", "it changed").status
-    result, sentence = outcome.left_behind(facts(failing), INSPECT)
+    result, uploads = outcome.left_behind(facts(failing), INSPECT)
+    sentence = outcome.left_behind_sentence(facts(failing), uploads)
     for word in ("upload-1", "s3://to/key", "http://b:1"):
         assert word in sentence
     assert result.status.failing

@@ -7,14 +7,19 @@ from typing import Any
 import pytest
 
 from multipartcopy.api.codec import to_json
-from multipartcopy.api.status import Phase, Status, Upload
-from multipartcopy.jobs import Image
+from multipartcopy.api.conditions import summarize
+from multipartcopy.api.names import FINALIZER
+from multipartcopy.api.status import Destination, Phase, Status, Upload
+from multipartcopy.jobs import Image, build_job
 from multipartcopy.kube import ConflictError, KubeError, NotFoundError
-from multipartcopy.reconcile import writer
+from multipartcopy.reconcile import act, writer
 from multipartcopy.reconcile.act import Effects, Memory
 from multipartcopy.reconcile.decide import Reason, Write
 from multipartcopy.reconcile.facts import Limits, Resource, format_time, read_resource
+from multipartcopy.reconcile.observe import observe
 from multipartcopy.reconcile.writer import LostRaceError
+from multipartcopy.s3.control import Access
+from multipartcopy.s3.errors import Kind, S3Error
 from tests.unit.facts import CLAIMED, FULL, NOW, OWNER, SPEC, UPLOADING, facts
 
 
@@ -30,6 +35,7 @@ class FakeKube:
                 "generation": 1,
                 "resourceVersion": "7",
                 "creationTimestamp": format_time(NOW),
+                "finalizers": [FINALIZER],
             },
             "spec": to_json(SPEC),
             "status": to_json(status),
@@ -37,6 +43,9 @@ class FakeKube:
         self.meddle: Any = None
         self.lose_answer = False
         self.events: list[str] = []
+        self.names: list[str | None] = []
+        self.jobs: list[dict[str, Any]] = []
+        self.before_jobs: Any = None
 
     def read(self) -> Resource:
         return read_resource(self.get_copy("", ""))
@@ -76,7 +85,23 @@ class FakeKube:
             raise ConflictError(422, "a repeat of a request that was applied")
         return body
 
+    def list_jobs(self, namespace: str, uid: str) -> list[dict[str, Any]]:
+        if self.before_jobs:
+            before, self.before_jobs = self.before_jobs, None
+            before()
+        return self.jobs
+
+    def list_pods(self, namespace: str, uid: str) -> list[dict[str, Any]]:
+        return []
+
+    def list_warnings(self, namespace: str, uid: str) -> list[dict[str, Any]]:
+        return []
+
     def create_event(self, namespace: str, event: dict[str, Any]) -> None:
+        name = event["metadata"].get("name")
+        if name and name in self.names:
+            raise ConflictError(409, "there is an Event of that name")
+        self.names.append(name)
         self.events.append(event["reason"])
 
     def get_secret(self, namespace: str, name: str) -> dict[str, str]:
@@ -124,15 +149,22 @@ def test_our_own_write_whose_answer_was_lost_is_no_race():
     assert save(kube, replace(UPLOADING, run=2))
 
 
-class Aborts:
-    """In place of a store: the upload IDs that are aborted."""
+class Uploads:
+    """In place of a store: the uploads there are."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.ids: list[str] = []
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *ids: str) -> None:
+        self.ids = list(ids)
+        self.away = False
         monkeypatch.setattr(Effects, "_store", lambda *_: self)
+        monkeypatch.setattr(act, "Store", lambda *_: self)
 
     def abort(self, upload_id: str) -> None:
-        self.ids.append(upload_id)
+        if self.away:
+            raise S3Error("destination", "s3://b/k", "Abort", Kind.RETRY, "503", "away")
+        self.ids.remove(upload_id)
+
+    def upload_exists(self, upload_id: str) -> bool:
+        return upload_id in self.ids
 
 
 def perform(kube: FakeKube, result: Write, memory: Memory) -> None:
@@ -141,40 +173,142 @@ def perform(kube: FakeKube, result: Write, memory: Memory) -> None:
     effects.perform(result, observed, memory)
 
 
+def strays(kube: FakeKube, memory: Memory) -> tuple[str, ...]:
+    return observe(kube, OWNER.namespace, OWNER.name, memory).strays  # type: ignore[arg-type]
+
+
 OURS = Upload("ours", checksum=True)
 CREATED = Write(Phase.COPYING, Reason.UPLOAD_CREATED, "", replace(UPLOADING, upload=OURS))
 
 
 @pytest.mark.parametrize(
-    ("recorded", "aborted"), [({"id": "theirs"}, ["ours"]), ({"id": "ours"}, []), (None, ["ours"])]
+    ("recorded", "stray"), [({"id": "theirs"}, ("ours",)), ({"id": "ours"}, ()), (None, ("ours",))]
 )
-def test_an_upload_is_aborted_only_if_nobody_recorded_it(monkeypatch, recorded, aborted):
-    aborts, kube = Aborts(monkeypatch), FakeKube(CLAIMED)
+def test_an_upload_that_lost_a_race_is_to_be_aborted(recorded, stray):
+    """Unless the winner has taken it up."""
+    kube, memory = FakeKube(CLAIMED), Memory(uploads={"ours"})
     other = {"upload": recorded} if recorded else {"disagreements": 9}
     kube.meddle = lambda: kube.bump(**other)
     with pytest.raises(LostRaceError):
-        perform(kube, CREATED, Memory(created="ours"))
-    assert aborts.ids == aborted
+        perform(kube, CREATED, memory)
+    assert strays(kube, memory) == stray
 
 
-def test_an_upload_whose_resource_is_gone_is_aborted(monkeypatch):
-    aborts, kube = Aborts(monkeypatch), FakeKube(CLAIMED)
-
-    def vanish() -> None:
-        kube.body = None
-
-    kube.meddle = vanish
-    with pytest.raises(KubeError):
-        perform(kube, CREATED, Memory(created="ours"))
-    assert aborts.ids == ["ours"]
-
-
-def test_a_later_race_leaves_the_recorded_upload_alone(monkeypatch):
+def test_a_later_race_leaves_the_recorded_upload_alone():
     """Terabytes hang on it."""
-    aborts, kube, memory = Aborts(monkeypatch), FakeKube(CLAIMED), Memory(created="ours")
+    kube, memory = FakeKube(CLAIMED), Memory(uploads={"ours"})
     perform(kube, CREATED, memory)
     kube.meddle = lambda: kube.bump(run=9)
     progress = Write(Phase.COPYING, Reason.COPYING, "", replace(FULL, upload=OURS))
     with pytest.raises(LostRaceError):
         perform(kube, progress, memory)
-    assert aborts.ids == []
+    assert strays(kube, memory) == ()
+
+
+def test_the_upload_of_another_operators_new_job_is_no_stray():
+    """It was recorded between our look at the resource and that at the Jobs."""
+    kube = FakeKube(CLAIMED)
+
+    def record() -> None:
+        kube.bump(upload={"id": "theirs", "checksum": True})
+        kube.jobs = [build_job(OWNER, SPEC, kube.read().status, [], Image("i"))]
+        kube.jobs[0]["metadata"]["uid"] = "job-uid"
+
+    kube.before_jobs = record
+    assert strays(kube, Memory()) == ()
+    assert strays(kube, Memory()) == ()
+    kube.bump(upload={"id": "another"})
+    assert strays(kube, Memory()) == ("theirs",)
+
+
+def test_a_status_wiped_by_hand_leaves_its_upload_a_stray():
+    kube, memory = FakeKube(UPLOADING), Memory()
+    assert strays(kube, memory) == ()
+    assert kube.body
+    kube.body["status"] = {}
+    assert strays(kube, memory) == (UPLOADING.upload.id,)  # type: ignore[union-attr]
+
+
+def test_a_stray_known_by_its_job_is_remembered_when_the_job_is_deleted():
+    """Its workers are stopped before it is aborted, and with them goes the Job that names it."""
+    kube, memory = FakeKube(UPLOADING), Memory()
+    kube.jobs = [build_job(OWNER, SPEC, UPLOADING, [], Image("i"))]
+    kube.jobs[0]["metadata"]["uid"] = "job-uid"
+    assert kube.body
+    kube.body["status"] = {}
+    assert strays(kube, memory) == ("upload-1",)
+    kube.jobs = []
+    assert strays(kube, memory) == ("upload-1",)
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_a_resource_whose_finalizer_was_taken_away_is_buried(monkeypatch, away):
+    store, kube = Uploads(monkeypatch, "ours"), FakeKube(CLAIMED)
+    effects = Effects(kube, Image("i"), ("ns", "pod"), Limits())  # type: ignore[arg-type]
+    memory = Memory(access={"destination": Access()}, uploads={"ours"}, last=kube.read())
+    store.away = away
+    effects.bury(memory)
+    assert store.ids == (["ours"] if away else [])
+    assert kube.events == (["UploadLeftBehind"] * 2 if away else [])
+
+
+def test_what_has_ended_well_needs_no_burial(monkeypatch):
+    store = Uploads(monkeypatch, "ours")
+    done = Status(
+        phase=Phase.SUCCEEDED, completion_time=format_time(NOW), destination=Destination("e", 1)
+    )
+    kube = FakeKube(done)
+    effects = Effects(kube, Image("i"), None, Limits())  # type: ignore[arg-type]
+    effects.bury(Memory(access={"destination": Access()}, uploads={"ours"}, last=kube.read()))
+    assert store.ids == ["ours"]
+
+
+def test_the_end_is_announced_before_the_resource_is_released_and_once():
+    """Whoever dies between the last write and the release."""
+    kube = FakeKube(UPLOADING)
+    done = replace(UPLOADING, completion_time=format_time(NOW), destination=Destination("e", 1))
+    writer.write(
+        kube,  # type: ignore[arg-type]
+        kube.read(),
+        done,
+        phase=Phase.SUCCEEDED,
+        reason=Reason.COPIED,
+        message="m",
+        now=NOW,
+    )
+    assert kube.events == []
+    for _ in range(2):
+        writer.announce_end(kube, kube.read(), NOW)  # type: ignore[arg-type]
+    assert kube.events == ["Copied"]
+
+
+def test_a_deletion_half_way_is_no_end():
+    kube = FakeKube(UPLOADING)
+    writer.announce_end(kube, kube.read(), NOW)  # type: ignore[arg-type]
+    assert kube.events == []
+
+
+@pytest.mark.parametrize("status", [0, 500])
+def test_while_the_api_server_does_not_answer_the_end_is_not_taken_for_announced(status):
+    done = replace(
+        UPLOADING,
+        phase=Phase.SUCCEEDED,
+        completion_time=format_time(NOW),
+        destination=Destination("e", 1),
+        conditions=summarize(
+            Phase.SUCCEEDED, "Copied", "m", generation=1, now=format_time(NOW), before=()
+        ),
+    )
+    kube = FakeKube(done)
+
+    def fail(*_: Any) -> None:
+        raise KubeError(status, "no answer")
+
+    kube.create_event = fail  # type: ignore[method-assign]
+    with pytest.raises(KubeError):
+        writer.announce_end(kube, kube.read(), NOW)  # type: ignore[arg-type]
+
+
+def test_a_name_with_a_slash_is_one_step_of_a_patch():
+    (operation,) = writer.difference({"batches": {"a/b~c": 1}}, {"batches": {}})
+    assert operation == {"op": "remove", "path": "/status/batches/a~1b~0c"}

@@ -1,7 +1,7 @@
 """The one place that turns what the reconcile found out into conditions.
 
 ``Complete`` and ``Failed`` are Job's names, for ``kubectl wait``. ``Ready``, ``Reconciling`` and
-``Stalled`` are kstatus's, for Flux, Argo CD and kpt
+``Stalled`` are kstatus's, for Flux and kpt
 (https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md).
 """
 

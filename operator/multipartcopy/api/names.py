@@ -17,6 +17,9 @@ LABEL_RUN = f"{GROUP}/run"
 ANNOTATION_WORKER = f"{GROUP}/worker"
 """Annotation of a Job: the ``spec.worker`` that it was made for."""
 
+ANNOTATION_UPLOAD = f"{GROUP}/upload-id"
+"""Annotation of a Job: the upload that its workers send to, known even where the status has been edited."""
+
 SOURCE_STAMP = "multipartcopy-source"
 """User metadata key on the destination (sent as ``x-amz-meta-multipartcopy-source``): which source it is a copy of."""
 

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 
+MOST = 10_000
+"""Parts of an object: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
+
 
 def format_ranges(numbers: Iterable[int]) -> str:
     """The shortest such text; the numbers in any order, each once."""
@@ -15,9 +18,12 @@ def format_ranges(numbers: Iterable[int]) -> str:
 
 
 def parse_ranges(text: str) -> list[int]:
-    """The numbers of such a text, ascending as written. Raises ValueError for anything else."""
+    """The numbers of such a text, ascending as written. Raises ValueError for anything else, and for too many."""
     numbers: list[int] = []
     for run in text.split(",") if text else []:
         first, dash, last = run.partition("-")
-        numbers.extend(range(int(first), int(last if dash else first) + 1))
+        low, high = int(first), int(last if dash else first)
+        if len(numbers) + high - low >= MOST:
+            raise ValueError(f"more than {MOST} part numbers")
+        numbers.extend(range(low, high + 1))
     return numbers

@@ -12,6 +12,7 @@ class Reason(StrEnum):
     UPLOAD_CREATED = "UploadCreated"
     COPYING = "Copying"
     COMPLETING = "Completing"
+    VERIFYING = "Verifying"
     ABORTING = "Aborting"
     SUSPENDED = "Suspended"
 
@@ -39,6 +40,7 @@ class Reason(StrEnum):
     REPORT_LOST = "ReportLost"
     UPLOAD_LOST = "UploadLost"
     PARTS_DISAGREE = "PartsDisagree"
+    CHECKSUM_REFUSED = "ChecksumRefused"
 
     # Final.
     SOURCE_NOT_FOUND = "SourceNotFound"
@@ -53,6 +55,7 @@ class Reason(StrEnum):
     PART_SIZE_TOO_SMALL = "PartSizeTooSmall"
     LEDGER_TOO_LARGE = "LedgerTooLarge"
     CHECKSUM_MISMATCH = "ChecksumMismatch"
+    COMPLETE_UNKNOWN = "CompleteUnknown"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     UPLOAD_LEFT_BEHIND = "UploadLeftBehind"
 

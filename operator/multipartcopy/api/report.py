@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from multipartcopy.api.codec import from_json, to_json
 from multipartcopy.api.ranges import parse_ranges
+from multipartcopy.api.task import Read
 
-VERSION = 1
+VERSION = 2
 MESSAGE_LIMIT = 4096
 ERROR_MESSAGE_LIMIT = 400
 _ENVELOPE = 1024
@@ -33,7 +34,8 @@ class Report:
     """``parts`` are the finished parts as ranges; ``etags`` (without quotes) and ``crc64nvme`` follow their order.
 
     ``crc64nvme`` is base64 of 8 big-endian bytes a part; ``sent`` counts the payload bytes that this
-    pod sent, repeats included; ``peak_rss`` is in bytes.
+    pod sent, repeats included; ``peak_rss`` is in bytes. ``read`` names the side whose object was
+    read again: such a report has CRCs and no ETags.
     """
 
     upload: str
@@ -46,6 +48,7 @@ class Report:
     sent: int = 0
     peak_rss: int = 0
     error: WorkerError | None = None
+    read: Read | None = None
     version: int = VERSION
 
     def encode(self) -> bytes:
@@ -61,7 +64,8 @@ def decode_report(message: str) -> Report | None:
         crcs = unpack_crcs(report.crc64nvme)
     except (ValueError, TypeError, AttributeError):
         return None
-    if report.version != VERSION or not len(numbers) == len(report.etags) == len(crcs):
+    etags = 0 if report.read else len(numbers)
+    if report.version != VERSION or len(report.etags) != etags or len(crcs) != len(numbers):
         return None
     return report
 

@@ -18,6 +18,15 @@ class Overwrite(StrEnum):
     NEVER = "Never"
 
 
+class VerificationMode(StrEnum):
+    """How the bytes are proven to be the same; see ``docs/design.md``, "Proof"."""
+
+    AUTO = "Auto"
+    PART_MD5 = "PartMD5"
+    READ_BACK = "ReadBack"
+    NONE = "None"
+
+
 @dataclass(frozen=True)
 class Reference:
     """A Secret in the namespace of the resource."""
@@ -62,6 +71,7 @@ class Spec:
     parallelism: int = 4
     worker: Worker = field(default_factory=Worker)
     overwrite: Overwrite = Overwrite.IF_DIFFERENT
+    verification: VerificationMode = VerificationMode.AUTO
     suspend: bool = False
     backoff_limit_per_batch: int = 3
     active_deadline_seconds: int | None = None

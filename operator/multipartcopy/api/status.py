@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from multipartcopy.api.task import Read
+
 
 class Phase(StrEnum):
     """For people; programs read the conditions."""
@@ -12,6 +14,7 @@ class Phase(StrEnum):
     PREPARING = "Preparing"
     COPYING = "Copying"
     COMPLETING = "Completing"
+    VERIFYING = "Verifying"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
     SUSPENDED = "Suspended"
@@ -41,6 +44,12 @@ class Pin:
     size: int
     version_id: str | None = None
     last_modified: str | None = None
+    crc64nvme: str | None = None
+    """Of the full object, base64, where its store tells."""
+    part_size: int | None = None
+    """Bytes a part, of a source that was itself uploaded in several equal parts."""
+    encrypted: bool = False
+    """With a key of KMS or of the customer: the ETag is then no MD5."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +77,16 @@ class Claim:
 
 @dataclass(frozen=True)
 class Upload:
-    """``checksum`` says that the store took CRC64NVME for it, so every part carries one."""
+    """``checksum`` says that the store took CRC64NVME for it, so every part carries one.
+
+    ``md5`` says that the workers compare the ETag of every part with the MD5 of what they sent,
+    ``encrypted`` that a key of KMS or of the customer makes the parts' ETags no MD5s.
+    """
 
     id: str
     checksum: bool = False
+    md5: bool = False
+    encrypted: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,6 +115,45 @@ class Intent:
     crc64nvme: str
     if_match: str | None = None
     if_none_match: bool = False
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How far one side's object has been read again: ``parts`` (ranges) were compared with the ledger.
+
+    ``wrong`` (ranges) are those of them whose bytes are not as recorded; ``etag`` is of the object that is read.
+    """
+
+    etag: str
+    parts: str = ""
+    wrong: str = ""
+
+
+class Result(StrEnum):
+    """What was proven: that what was sent is stored, and that what was received is what the source holds."""
+
+    VERIFIED = "Verified"
+    TRANSFER_VERIFIED = "TransferVerified"
+    UNVERIFIED = "Unverified"
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One leg of the proof: by which ``method``, which ``value`` was found equal, and to what."""
+
+    method: str
+    value: str
+    compared_with: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """``Verified`` has both legs, ``TransferVerified`` the first alone; ``detail`` says what it rests on, or lacks."""
+
+    result: Result
+    detail: str
+    transfer: Leg | None = None
+    source: Leg | None = None
 
 
 @dataclass(frozen=True)
@@ -170,15 +224,52 @@ class Status:
     attempt: int = 0
     run: int = 0
     disagreements: int = 0
-    """How often ListParts contradicted the ledger in this attempt."""
+    """How often parts were not as recorded, and were compared, sent or read again."""
     source: Pin | None = None
     plan: Plan | None = None
     claim: Claim | None = None
     upload: Upload | None = None
     batches: Mapping[str, Batch] = field(default_factory=dict)
+    without_checksum: bool = False
+    """The store took CRC64NVME for the upload and then refused it with the parts: this attempt goes without."""
+    source_reading: Reading | None = None
     completing: Intent | None = None
+    destination_reading: Reading | None = None
     failing: Failing | None = None
     retry: Retry | None = None
     progress: Progress | None = None
     last_failure: LastFailure | None = None
     destination: Destination | None = None
+    verification: Verification | None = None
+
+    @property
+    def over(self) -> bool:
+        """By evidence, not by the phase alone, which somebody may have edited."""
+        made = self.phase is Phase.SUCCEEDED and self.destination is not None
+        failed = self.phase is Phase.FAILED and self.claim is None
+        return self.completion_time is not None and (made or failed)
+
+    @property
+    def torn(self) -> bool:
+        """It names what cannot be without what it lacks: somebody has edited it."""
+        begun = self.claim and self.source and self.plan
+        sent = self.batches or self.completing or self.reading
+        if not begun:
+            return bool(self.claim or self.source or self.plan or self.upload or sent)
+        unmade = self.destination_reading and self.destination is None
+        return bool(unmade or (sent and self.upload is None and self.plan and self.plan.part_count))
+
+    @property
+    def reading(self) -> Reading | None:
+        """How far an object has been read again; that of the destination follows that of the source."""
+        return self.destination_reading or self.source_reading
+
+    @property
+    def stage(self) -> Read | None:
+        """What a run does now: it copies (None) while the ledger lacks a part, then it reads a side again."""
+        if self.plan is None or self.reading is None:
+            return None
+        recorded = sum(len(entry.etags) for entry in self.batches.values())
+        if recorded < self.plan.part_count:
+            return None
+        return Read.DESTINATION if self.destination_reading else Read.SOURCE

@@ -3,12 +3,20 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from enum import StrEnum
 
 from multipartcopy.api.codec import from_json, to_json
 from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.spec import S3Location
 
-VERSION = 1
+VERSION = 2
+
+
+class Read(StrEnum):
+    """Which object a task reads again, instead of copying."""
+
+    SOURCE = "source"
+    DESTINATION = "destination"
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,12 @@ class Task:
     """Of one run. ``size`` and ``part_size`` in bytes; ``work[i]`` belongs to Job index ``i``.
 
     ``checksum`` says that the upload was created with CRC64NVME: each part is then sent with that
-    checksum as a trailer, and a part that the store lists with a checksum was sent whole by us.
+    checksum as a trailer, and a part that the store lists with a checksum was sent whole by us,
+    unless ``again`` says that it was found to be wrong.
+    ``md5`` says that the ETag of each part must be the MD5 of what was sent, where it can be one.
+
+    With ``read``, nothing is copied: the parts' ranges of that side's object, which must have the
+    ETag ``read_etag``, are read, and their CRC64NVMEs are reported.
     """
 
     source: S3Location
@@ -41,6 +54,10 @@ class Task:
     streams: int
     checksum: bool
     work: tuple[Work, ...]
+    md5: bool = False
+    again: bool = False
+    read: Read | None = None
+    read_etag: str = ""
     version: int = VERSION
 
     def encode(self) -> str:

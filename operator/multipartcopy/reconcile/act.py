@@ -1,30 +1,33 @@
 """The effects: one small, repeatable step each. What they find out goes through ``outcome`` into the status."""
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from multipartcopy.api import names
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import encode_crc
-from multipartcopy.api.spec import Overwrite, S3Location
+from multipartcopy.api.spec import Overwrite
 from multipartcopy.api.status import Phase, Upload
 from multipartcopy.api.task import Work
 from multipartcopy.jobs import Image, build_job
-from multipartcopy.kube import Kube, KubeError, NotFoundError, TooLargeError
-from multipartcopy.plan import AUTO
+from multipartcopy.kube import Kube, KubeError, TooLargeError
+from multipartcopy.metrics import Metrics
 from multipartcopy.reconcile import decide as steps
-from multipartcopy.reconcile import ledger, outcome, writer
+from multipartcopy.reconcile import ledger, outcome, settle, writer
+from multipartcopy.reconcile.access import MissingSecretError, read_access
 from multipartcopy.reconcile.decide import Action, Wait, Write, give_up
-from multipartcopy.reconcile.facts import Facts, Limits, Pod, read_resource
+from multipartcopy.reconcile.facts import Facts, Limits, Pod, Resource, read_resource
 from multipartcopy.s3.control import (
     Access,
     CompletedPart,
-    Credentials,
     ListedUpload,
+    ObjectInfo,
     Precondition,
     Store,
+    StoredPart,
 )
 from multipartcopy.s3.errors import Kind, S3Error
 
@@ -41,9 +44,15 @@ class Memory:
     listed_at: datetime | None = None
     written_at: datetime | None = None
     denied_since: datetime | None = None
+    unseen_since: datetime | None = None
+    """Since when the store says that it has completed the upload, and does not show the object."""
     trouble: tuple[Reason, str] | None = None
-    created: str | None = None
-    """The upload ID that was created and is not recorded yet."""
+    last: Resource | None = None
+    """What was last acted on: all there is to go by when the resource has vanished."""
+    uploads: set[str] = field(default_factory=set)
+    """Of all uploads that were made here or that the status has named: it may come to name another, or none."""
+    ended_uploads: set[str] = field(default_factory=set)
+    """Those that are known to be gone, or were given up."""
 
 
 _NEEDS_STORES = (
@@ -54,17 +63,13 @@ _NEEDS_STORES = (
     steps.EndRun,
     steps.CrossCheck,
     steps.Settle,
+    steps.Conclude,
     steps.LoseUpload,
+    steps.DoWithoutChecksum,
+    steps.AbortStrays,
+    steps.Withdraw,
     steps.Abort,
 )
-
-
-class MissingSecretError(Exception):
-    """There is no way in yet."""
-
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ class Effects:
     image: Image
     pod: tuple[str, str] | None
     limits: Limits
+    metrics: Metrics = field(default_factory=Metrics)
 
     def perform(self, action: Action, facts: Facts, memory: Memory) -> Wait | None:
         """Do it, write the status once if there is news; a Wait where the pass should end.
@@ -82,17 +88,19 @@ class Effects:
         Raises KubeError, LostRaceError.
         """
         result: Write | Wait | None
+        memory.last = facts.resource
         try:
             result = self._effect(action, facts, memory)
             if isinstance(action, _NEEDS_STORES):
                 memory.denied_since = memory.trouble = None
         except S3Error as error:
+            self.metrics.store_error(error.side, error.reason)
             if error.kind is Kind.DENIED:
                 memory.denied_since = memory.denied_since or facts.now
             result = outcome.refused(facts, action, error, self.limits, memory.denied_since)
             memory.trouble = result.reason, result.message
         except MissingSecretError as error:
-            result = _missing(action, error)
+            result = _missing(action, error, quiet=facts.status.over)
             memory.trouble = result.reason, result.message
         if result is None:
             return None
@@ -100,11 +108,8 @@ class Effects:
             self._write(result, facts, memory)
         except TooLargeError as error:
             message = f"the ledger does not fit into the resource: {error}"
-            self._write(give_up(_unfolded(facts), Reason.LEDGER_TOO_LARGE, message), facts, memory)
+            self._write(give_up(_plain(facts), Reason.LEDGER_TOO_LARGE, message), facts, memory)
             return None
-        except (writer.LostRaceError, NotFoundError):
-            self._abort_unrecorded(result, facts, memory)
-            raise
         return result if isinstance(result, Wait) else None
 
     def _write(self, result: Write | Wait, facts: Facts, memory: Memory) -> None:
@@ -122,9 +127,9 @@ class Effects:
             message=result.message,
             now=facts.now,
         )
-        memory.created = None
         if wrote:
             memory.written_at = facts.now
+            self.metrics.wrote(facts.status.phase, result.phase, result.reason)
 
     def _effect(self, action: Action, facts: Facts, memory: Memory) -> Write | Wait | None:
         owner = facts.resource.owner
@@ -134,6 +139,7 @@ class Effects:
             case steps.AddFinalizer():
                 self._patch_finalizers(facts, add=True)
             case steps.RemoveFinalizer():
+                writer.announce_end(self.kube, facts.resource, facts.now)
                 self._patch_finalizers(facts, add=False)
             case steps.DeleteResource():
                 self.kube.delete_copy(owner.namespace, owner.name, owner.uid)
@@ -156,12 +162,20 @@ class Effects:
                 return self._cross_check(facts, memory)
             case steps.Settle():
                 return self._settle(facts, memory)
+            case steps.Conclude():
+                return self._conclude(facts, memory)
             case steps.LoseUpload():
                 return self._lose_upload(action, facts, memory)
+            case steps.DoWithoutChecksum():
+                return self._do_without_checksum(action, facts, memory)
+            case steps.AbortStrays():
+                return self._abort_strays(action, facts, memory)
+            case steps.Withdraw():
+                return self._withdraw(action, facts, memory)
             case steps.Abort():
                 return self._abort(action, facts, memory)
             case steps.GiveUpAbort():
-                return self._give_up_abort(action, facts)
+                return self._give_up_abort(action, facts, memory)
             case _:
                 raise AssertionError(action)
         return None
@@ -172,42 +186,12 @@ class Effects:
         spec = facts.spec
         location = spec.source.s3 if side == "source" else spec.destination.s3
         try:
-            memory.access[side] = self._access(location, facts.resource.owner.namespace)
+            memory.access[side] = read_access(self.kube, facts.resource.owner.namespace, location)
         except MissingSecretError:
             ending = facts.resource.deleted_at or facts.status.failing
             if not (ending and side in memory.access):
                 raise
         return Store(side, location, memory.access[side])
-
-    def _access(self, location: S3Location, namespace: str) -> Access:
-        credentials = ca = None
-        if location.secret_ref:
-            needed = (names.ACCESS_KEY_ID, names.SECRET_ACCESS_KEY)
-            secret = self._secret(namespace, location.secret_ref.name, needed)
-            access_key, secret_key = (secret[key].strip() for key in needed)
-            token = secret.get(names.SESSION_TOKEN, "").strip() or None
-            credentials = Credentials(access_key, secret_key, token)
-        if location.ca_secret_ref:
-            name = location.ca_secret_ref.name
-            ca = self._secret(namespace, name, (names.CA_CERTIFICATE,))[names.CA_CERTIFICATE]
-        return Access(credentials, ca)
-
-    def _secret(self, namespace: str, name: str, needed: tuple[str, ...]) -> dict[str, str]:
-        try:
-            secret = self.kube.get_secret(namespace, name)
-        except NotFoundError:
-            message = f"there is no Secret {name} in namespace {namespace}"
-            raise MissingSecretError(Reason.SECRET_NOT_FOUND, message) from None
-        missing = [key for key in needed if not secret.get(key, "").strip()]
-        if missing:
-            message = f"Secret {name} lacks {' and '.join(missing)}; it needs {', '.join(needed)}"
-            raise MissingSecretError(Reason.SECRET_INVALID, message)
-        keys = {*needed, names.SESSION_TOKEN} - {names.CA_CERTIFICATE}
-        broken = sorted(key for key in keys if not _is_plain(secret.get(key, "")))
-        if broken:
-            message = f"Secret {name}: {' and '.join(broken)} must be one line of printable ASCII"
-            raise MissingSecretError(Reason.SECRET_INVALID, message)
-        return secret
 
     # On the resource.
 
@@ -240,8 +224,7 @@ class Effects:
         info = source.head()
         uploads, time = destination.list_uploads()
         found = destination.head_or_none()
-        composite = facts.spec.part_size == AUTO and "-" in info.etag
-        layout = source.part_layout(info) if composite else None
+        layout = source.part_layout(info) if "-" in info.etag else None
         seen = outcome.Inspection(info, layout, found, tuple(uploads), time)
         return outcome.claim(facts, seen)
 
@@ -268,40 +251,36 @@ class Effects:
         upload = self._orphan(facts, store, uploads)
         if upload is None:
             if outcome.is_stale(status.claim, now):
+                self._name_doubtful_uploads(facts, store)
                 return outcome.reclaim(facts, uploads, now)
-            upload = Upload(*store.create_upload(like, outcome.stamp(status.source)))
-            memory.created = upload.id
+            checksum = outcome.wants_checksum(facts)
+            created = store.create_upload(like, outcome.stamp(facts), checksum=checksum)
+            memory.uploads.add(created.id)
+            upload = Upload(created.id, created.checksum, encrypted=created.encrypted)
         return outcome.uploading(facts, upload)
 
-    def _abort_unrecorded(self, result: Write | Wait, facts: Facts, memory: Memory) -> None:
-        """Nobody would know of an upload whose ID another operator's write kept out of the status."""
-        upload = result.status.upload if isinstance(result, Write) else None
-        if upload is None or upload.id != memory.created:
-            return
-        owner = facts.resource.owner
-        try:
-            there = read_resource(self.kube.get_copy(owner.namespace, owner.name))
-        except NotFoundError:
-            there = None
-        recorded = there.status.upload if there and there.owner.uid == owner.uid else None
-        memory.created = None
-        if recorded is None or recorded.id != upload.id:
-            logger.warning("%s: aborting an upload that lost a race", owner.name)
-            self._store("destination", facts, memory).abort(upload.id)
+    def _orphan(self, facts: Facts, store: Store, uploads: list[ListedUpload]) -> Upload | None:
+        """The one that a predecessor made; of two, nobody can say which is ours, and both are left."""
+        empty = self._empty_uploads(facts, store, uploads)
+        return empty[0] if len(empty) == 1 else None
 
     @staticmethod
-    def _orphan(facts: Facts, store: Store, uploads: list[ListedUpload]) -> Upload | None:
+    def _empty_uploads(facts: Facts, store: Store, uploads: list[ListedUpload]) -> list[Upload]:
+        """Those begun when ours was that have no parts."""
         assert facts.status.claim is not None
+        if facts.status.plan and facts.status.plan.part_count == 0:
+            return []  # It makes none.
         empty = []
         for upload_id in outcome.our_uploads(facts.status.claim, uploads):
-            parts, checksum = store.list_parts(upload_id)
+            try:
+                parts, checksum = store.list_parts(upload_id)
+            except S3Error as error:
+                if error.kind not in (Kind.NO_UPLOAD, Kind.NO_OBJECT):
+                    raise
+                continue  # It has ended meanwhile.
             if not parts:
                 empty.append(Upload(upload_id, checksum))
-        if len(empty) > 1:
-            logger.warning(
-                "%s: uploads of unknown owner, left alone: %s", facts.resource.owner.name, empty
-            )
-        return empty[0] if len(empty) == 1 else None
+        return empty
 
     # The copy.
 
@@ -330,8 +309,10 @@ class Effects:
 
     def _end_run(self, action: Action, facts: Facts, memory: Memory, progressed: bool) -> Write:
         assert facts.status.upload is not None
-        parts, _ = self._store("destination", facts, memory).list_parts(facts.status.upload.id)
         folded = steps.fold(facts)
+        parts: list[StoredPart] = []
+        if folded.stage is None:
+            parts, _ = self._store("destination", facts, memory).list_parts(facts.status.upload.id)
         return outcome.end_run(facts, action, progressed, folded, parts, self.limits)
 
     def _lose_upload(self, action: Action, facts: Facts, memory: Memory) -> Write | Wait:
@@ -355,36 +336,109 @@ class Effects:
         conditional = facts.spec.overwrite is not Overwrite.ALWAYS
         head = store.head_or_none()
         # With Always, an equal object that was there before is replaced all the same.
-        fresh = conditional or outcome.is_new(facts, head)
-        if fresh and (done := outcome.judge(facts, head)):
-            return self._without_upload(facts, store, done)
-        if conditional and (changed := outcome.changed_under_us(facts, head)):
+        fresh = conditional or settle.is_new(facts, head)
+        if fresh and (done := self._judged(facts, memory, store, head)):
+            return done
+        if conditional and (changed := settle.changed_under_us(facts, head)):
             return changed
-        error: S3Error | None = None
+        error, answered = None, ""
         try:
-            self._publish(facts, memory, store)
+            answered = self._publish(facts, memory, store)
         except S3Error as refusal:
             if refusal.kind is Kind.DENIED:
                 raise  # Given time to be mended, as everywhere.
             error = refusal
         head = store.head_or_none()
-        if done := outcome.judge(facts, head):
-            return self._without_upload(facts, store, done) if error else done
-        if (conditional or not error) and (changed := outcome.changed_under_us(facts, head)):
+        if done := self._judged(facts, memory, store, head, answered, ended=error is None):
+            return done
+        if (conditional or not error) and (changed := settle.changed_under_us(facts, head)):
             return changed
         if error:
-            return outcome.unsettled(facts, error, self.limits)
+            memory.unseen_since = None
+            return settle.unsettled(facts, error, self.limits)
+        if memory.unseen_since is None or memory.unseen_since > facts.now:
+            memory.unseen_since = facts.now
+        if facts.elapsed(memory.unseen_since, self.limits.unseen_seconds):
+            return settle.vanished(facts)
         message = "the store has confirmed the object but does not show it yet"
         return Wait(Phase.COMPLETING, Reason.COMPLETING, message, 2.0)
 
-    @staticmethod
-    def _without_upload(facts: Facts, store: Store, done: Write) -> Write:
-        """The object is there though we have not just made it: our upload may be there as well."""
-        if facts.status.upload:
-            store.abort(facts.status.upload.id)
-        return done
+    def _judged(
+        self,
+        facts: Facts,
+        memory: Memory,
+        store: Store,
+        head: ObjectInfo | None,
+        answered: str = "",
+        *,
+        ended: bool = False,
+    ) -> Write | Wait | None:
+        """None where the object is not ours. ``ended``: our own completion has just consumed the upload."""
+        verdict = settle.judge(facts, head, answered)
+        if head is None or verdict is settle.Verdict.OTHER:
+            return None
+        # The object is there though we have not just made it: our upload may be there as well.
+        ids = [facts.status.upload.id] if facts.status.upload and not ended else []
+        if not self._gone(store, ids, memory):
+            message = "the object is there; aborting the upload"
+            return Wait(Phase.COMPLETING, Reason.COMPLETING, message, 2.0)
+        if verdict is settle.Verdict.OURS:
+            self._name_doubtful_uploads(facts, store)
+            return settle.settled(facts, head)
+        assert facts.status.completing is not None
+        sent = facts.status.completing.crc64nvme
+        found = f"has CRC64NVME {head.crc64nvme}, what was sent has {sent}"
+        return settle.damaged(facts, head, found)
 
-    def _publish(self, facts: Facts, memory: Memory, store: Store) -> None:
+    def _withdraw(self, action: Action, facts: Facts, memory: Memory) -> Write:
+        """A damaged object must not be taken for a good one: delete it, if it is still the one."""
+        store, problem = self._store("destination", facts, memory), ""
+        head = store.head_or_none()
+        if head and settle.is_made(facts, head):
+            try:
+                store.delete(head)
+            except S3Error as error:
+                if error.kind is Kind.RETRY:
+                    raise
+                problem = str(error)
+            try:
+                head = store.head_or_none()
+            except S3Error as error:
+                if problem or error.kind is not Kind.DENIED:
+                    raise
+                # Where listing is not allowed, that is how a missing object is answered.
+                head = None
+        return settle.withdrawn(facts, action, head, problem)
+
+    def _conclude(self, facts: Facts, memory: Memory) -> Write:
+        """Every part of the object has been read again."""
+        reading = facts.status.destination_reading
+        assert reading is not None
+        store = self._store("destination", facts, memory)
+        head = store.head_or_none()
+        if head is None or not settle.is_made(facts, head):
+            return settle.not_kept(facts, head)
+        if not reading.wrong:
+            return settle.concluded(facts, head)
+        again = settle.reread(facts, self.limits)
+        found = f"was read back otherwise than sent, part {reading.wrong}"[:200]
+        return again or settle.damaged(facts, head, found)
+
+    def _name_doubtful_uploads(self, facts: Facts, store: Store) -> None:
+        """Of two operators at once, the one that lost may have died before it could abort its upload.
+
+        It cannot be told from a stranger's, so it is not touched, but named.
+        """
+        if facts.status.claim is None:
+            return
+        current = facts.status.upload.id if facts.status.upload else None
+        for other in self._empty_uploads(facts, store, store.list_uploads()[0]):
+            if other.id != current:
+                sentence = outcome.doubtful(facts, other.id)
+                self._name_left_behind(facts, [other.id], sentence, ours=False)
+
+    def _publish(self, facts: Facts, memory: Memory, store: Store) -> str:
+        """Returns the ETag that the store answers, possibly empty."""
         intent, upload = facts.status.completing, facts.status.upload
         assert intent is not None
         publish: Callable[[Precondition], str]
@@ -392,7 +446,7 @@ class Effects:
             assert facts.status.source is not None
             source = self._store("source", facts, memory)
             like = source.head(if_match=facts.status.source.etag)
-            stamp = outcome.stamp(facts.status.source)
+            stamp = outcome.stamp(facts)
 
             def publish(condition: Precondition) -> str:
                 return store.put_empty(like, stamp, condition)
@@ -412,55 +466,94 @@ class Effects:
                 )
 
         try:
-            publish(Precondition(intent.if_match, intent.if_none_match))
+            return publish(Precondition(intent.if_match, intent.if_none_match))
         except S3Error as error:
             if error.kind is not Kind.UNSUPPORTED or not (intent.if_match or intent.if_none_match):
                 raise
             # The HEAD of a moment ago is then the only guard of what is under the key.
             logger.warning("%s: the store knows no preconditions", facts.resource.owner.name)
-            publish(Precondition())
+            return publish(Precondition())
 
     def _abort(self, action: Action, facts: Facts, memory: Memory) -> Write | Wait:
         """Until the store no longer knows the upload: parts on their way may outlive the first abort."""
         store = self._store("destination", facts, memory)
-        assert facts.status.claim is not None
+        ids = list(facts.strays)
         if facts.status.upload:
-            ids = [facts.status.upload.id]
-        else:
+            ids.append(facts.status.upload.id)
+        elif facts.status.claim:
             orphan = self._orphan(facts, store, store.list_uploads()[0])
-            ids = [orphan.id] if orphan else []
-        for upload_id in ids:
-            store.abort(upload_id)
-            if store.upload_exists(upload_id):
-                return Wait(action.phase, action.reason, action.message, 2.0)
+            ids += [orphan.id] if orphan else []
+        if not self._gone(store, ids, memory):
+            return Wait(action.phase, action.reason, action.message, 2.0)
+        self._name_doubtful_uploads(facts, store)
         return outcome.aborted(facts, action)
 
-    def _give_up_abort(self, action: Action, facts: Facts) -> Write:
-        result, sentence = outcome.left_behind(facts, action)
-        owner = facts.resource.owner
-        logger.error("%s/%s: %s", owner.namespace, owner.name, sentence)
-        writer.emit(self.kube, facts.resource, Reason.UPLOAD_LEFT_BEHIND, sentence, facts.now)
-        if self.pod:
-            # The resource's namespace may be going; ours stays.
-            namespace, name = self.pod
-            ours = {"apiVersion": "v1", "kind": "Pod", "namespace": namespace, "name": name}
-            named = f"{owner.namespace}/{owner.name}: {sentence}"
-            writer.post(self.kube, ours, Reason.UPLOAD_LEFT_BEHIND, named, facts.now)
+    def _abort_strays(self, action: Action, facts: Facts, memory: Memory) -> Wait | None:
+        """Uploads of ours that the status no longer names: somebody has edited it."""
+        store = self._store("destination", facts, memory)
+        logger.warning("%s: aborting %s", facts.resource.owner.name, ", ".join(facts.strays))
+        if self._gone(store, facts.strays, memory):
+            return None
+        return Wait(action.phase, action.reason, action.message, 2.0, quiet=facts.status.over)
+
+    @staticmethod
+    def _gone(store: Store, upload_ids: Iterable[str], memory: Memory) -> bool:
+        """Abort them, and see whether the store has forgotten them all."""
+        for upload_id in upload_ids:
+            store.abort(upload_id)
+            if store.upload_exists(upload_id):
+                return False
+            memory.ended_uploads.add(upload_id)
+        return True
+
+    def _do_without_checksum(self, action: Action, facts: Facts, memory: Memory) -> Write | Wait:
+        assert facts.status.upload is not None
+        store = self._store("destination", facts, memory)
+        if not self._gone(store, [facts.status.upload.id], memory):
+            return Wait(action.phase, action.reason, action.message, 2.0)
+        return outcome.without_checksum(facts, action)
+
+    def bury(self, memory: Memory) -> None:
+        """The resource has vanished. Where somebody took its finalizer away, an upload may be left: abort it."""
+        last, access = memory.last, memory.access.get("destination")
+        left = memory.uploads - memory.ended_uploads
+        if last is None or last.status.over or access is None or not left:
+            return
+        with contextlib.suppress(S3Error):
+            self._gone(Store("destination", last.spec.destination.s3, access), left, memory)
+        if uploads := sorted(left - memory.ended_uploads):
+            facts = Facts(datetime.now(UTC), last)
+            self._name_left_behind(facts, uploads, outcome.left_behind_sentence(facts, uploads))
+
+    def _give_up_abort(self, action: Action, facts: Facts, memory: Memory) -> Write:
+        result, uploads = outcome.left_behind(facts, action)
+        memory.ended_uploads.update(uploads)
+        self._name_left_behind(facts, uploads, outcome.left_behind_sentence(facts, uploads))
         return result
 
+    def _name_left_behind(
+        self, facts: Facts, uploads: Iterable[str], sentence: str, *, ours: bool = True
+    ) -> None:
+        """Where people look: log, metric, an Event on the resource, and one beside the operator, which stays."""
+        owner = facts.resource.owner
+        logger.error("%s/%s: %s", owner.namespace, owner.name, sentence)
+        place = facts.spec.destination.s3
+        for upload_id in uploads:
+            self.metrics.left_behind(owner.namespace, owner.name, place, upload_id, ours=ours)
+        writer.emit(self.kube, facts.resource, Reason.UPLOAD_LEFT_BEHIND, sentence, facts.now)
+        if self.pod:
+            namespace, name = self.pod
+            pod = {"apiVersion": "v1", "kind": "Pod", "namespace": namespace, "name": name}
+            named = f"{owner.namespace}/{owner.name}: {sentence}"
+            writer.post(self.kube, pod, Reason.UPLOAD_LEFT_BEHIND, named, facts.now)
 
-def _missing(action: Action, error: MissingSecretError) -> Wait:
-    if action.phase is Phase.ABORTING:
-        return Wait(action.phase, action.reason, f"{action.message}; {error}", 10.0)
+
+def _missing(action: Action, error: MissingSecretError, *, quiet: bool) -> Wait:
+    if action.phase is Phase.ABORTING or quiet:
+        return Wait(action.phase, action.reason, f"{action.message}; {error}", 10.0, quiet)
     return Wait(action.phase, error.reason, str(error), 5.0)
 
 
-def _unfolded(facts: Facts) -> Facts:
-    """Without what the pods reported: it does not fit."""
-    return replace(facts, pods=(), gone_pods=())
-
-
-def _is_plain(value: str) -> bool:
-    """Else it would break a header, and the error that says so would show it."""
-    value = value.strip()
-    return value.isascii() and (value.isprintable() and " " not in value)
+def _plain(facts: Facts) -> Facts:
+    """Without what the pods reported, which does not fit, nor an intent, which would go first."""
+    return replace(outcome.replace_status(facts, completing=None), pods=(), gone_pods=())

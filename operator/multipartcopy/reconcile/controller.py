@@ -94,6 +94,7 @@ class Controller:
                 await _sleep(wake, _LONGEST_WAIT if seconds is None else seconds)
         finally:
             del self._tasks[uid], self._wakes[uid]
+            self._effects.metrics.under_way(uid, None)
 
     def _pass(self, uid: str, namespace: str, name: str, memory: Memory) -> float | None:
         """Steps until one says wait: the seconds until the next pass, None for not before a change."""
@@ -107,8 +108,9 @@ class Controller:
                 except NotFoundError:
                     facts = None
                 if facts is None or facts.resource.owner.uid != uid:
-                    self._memories.pop(uid, None)
+                    self._effects.bury(self._memories.pop(uid, memory))
                     return None
+                self._effects.metrics.under_way(uid, facts.status.phase)
                 action = decide(facts, self._effects.limits)
                 logger.debug("%s/%s: %s", namespace, name, type(action).__name__)
                 wait = self._effects.perform(action, facts, memory)

@@ -7,8 +7,10 @@ not matter which of them a predecessor that died had done: the same facts lead t
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from multipartcopy.api.conditions import summary
 from multipartcopy.api.names import EXIT_PERMANENT
 from multipartcopy.api.quantity import format_bytes
+from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.reasons import Reason, reason_of
 from multipartcopy.api.status import Failing, LastFailure, Phase, Status
 from multipartcopy.api.task import Work
@@ -18,6 +20,9 @@ from multipartcopy.reconcile.facts import Facts, Job, Limits, failure_of, format
 
 _SMALL_STATUS = 100_000
 """Bytes; above it a resource is not rewritten more often than once a minute for progress alone."""
+
+_REPLACED_WITHIN = 15.0
+"""Seconds after the end of a deleted pod's grace; for the first failure of an index a Job waits for 10."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,26 @@ class Settle(Action):
 
 
 @dataclass(frozen=True)
+class Conclude(Action):
+    """The object has been read again: call it copied, or take it away."""
+
+
+@dataclass(frozen=True)
+class Withdraw(Action):
+    """Delete the object that we made and that is damaged."""
+
+
+@dataclass(frozen=True)
+class DoWithoutChecksum(Action):
+    """The store refuses CRC64NVME with the parts: abort the upload, begin a new attempt without."""
+
+
+@dataclass(frozen=True)
+class AbortStrays(Action):
+    """Abort the uploads that an edited status no longer names."""
+
+
+@dataclass(frozen=True)
 class LoseUpload(Action):
     """A worker says that the upload is gone: see for ourselves, then begin a new attempt."""
 
@@ -141,9 +166,21 @@ def decide(facts: Facts, limits: Limits = Limits()) -> Action:  # noqa: B008 - f
     status = facts.status
     if facts.resource.deleted_at:
         return _delete(facts, limits)
-    if status.phase in (Phase.SUCCEEDED, Phase.FAILED):
-        return _rest(facts)
-    if status.completing:
+    if status.over:
+        return _rest(facts, limits)
+    if status.torn and not status.failing:
+        # What it still names may not belong together: nothing of it is gone on with.
+        anew = Status(attempt=status.attempt, last_failure=status.last_failure)
+        message = "the status was edited, and what is left is not enough; beginning anew"
+        return Write(Phase.PENDING, Reason.INSPECTING, message, anew)
+    if (sound := ledger.sound(status)) != status:
+        message = "the status was edited; what of the ledger cannot be read is sent again"
+        return Write(_live_phase(facts), Reason.PARTS_DISAGREE, message, sound)
+    if facts.strays and not status.failing:
+        message = "aborting an upload of ours that the status does not name, or no longer"
+        what = Phase.PREPARING, Reason.UPLOAD_LOST, message
+        return _clear(facts, *what, limits) or AbortStrays(*what)
+    if status.completing and not status.torn:
         return _settle(facts)
     if status.failing:
         return _fail(facts, status.failing, limits)
@@ -172,61 +209,119 @@ def _copy(facts: Facts, limits: Limits) -> Action:
     job, pods = facts.run_job(), facts.run_pods()
     permanent = _permanent(facts, limits)
     if permanent:
-        if permanent.reason == Reason.UPLOAD_LOST:
-            return LoseUpload(Phase.COPYING, Reason.UPLOAD_LOST, permanent.message)
-        return give_up(facts, permanent.reason, permanent.message)
+        return _meet(facts, permanent, limits)
     work = tuple(ledger.missing(folded))
     if not work:
-        if folded != facts.status:
-            return Write(Phase.COPYING, Reason.COPYING, _copying(facts), folded)
-        return _clear(
-            facts, Phase.COMPLETING, Reason.COMPLETING, "waiting for the workers to end"
-        ) or (
-            CrossCheck(Phase.COMPLETING, Reason.COMPLETING, "comparing the ledger with the store")
-        )
+        return _finish(facts, folded)
     if job and job.finished and all(pod.finished for pod in pods):
         progressed = any(pod.report and pod.report.parts for pod in pods)
-        return EndRun(Phase.COPYING, *_news(facts, job), progressed)
+        return EndRun(_phase(facts), *_news(facts, job), progressed)
     if job is None:
-        return _start(facts, folded, work)
+        return _start(facts, folded, work, limits)
     if job.deleting:
-        return Wait(Phase.COPYING, Reason.COPYING, "the Job was deleted; waiting for its end", 2.0)
+        return Wait(*_doing(facts, "the Job was deleted; waiting for its end"), 2.0)
     return _watch(facts, folded, job)
 
 
-def _start(facts: Facts, folded: Status, work: tuple[Work, ...]) -> Action:
-    """The next run, after its back-off. Jobs of other runs go first; their reports are in the ledger."""
+def _meet(facts: Facts, permanent: LastFailure, limits: Limits) -> Action:
+    """What a worker cannot mend; some of it we can."""
+    if permanent.reason == Reason.UPLOAD_LOST:
+        return LoseUpload(Phase.COPYING, Reason.UPLOAD_LOST, permanent.message)
+    if permanent.reason == Reason.CHECKSUM_REFUSED:
+        if fold(facts).batches:  # It has taken others with a checksum: it is not for that.
+            return give_up(facts, Reason.REQUEST_REFUSED, permanent.message)
+        what = Phase.PREPARING, Reason.CHECKSUM_REFUSED, permanent.message
+        return _clear(facts, *what, limits) or DoWithoutChecksum(*what)
+    return give_up(facts, permanent.reason, permanent.message)
+
+
+def _finish(facts: Facts, folded: Status) -> Action:
+    """The ledger is full, and what had to be read again has been."""
     if folded != facts.status:
-        return Write(Phase.COPYING, *_news(facts, None), folded)
+        return Write(*_doing(facts), folded)
+    if facts.status.destination_reading:
+        message = "every part of the object has been read again"
+        return Conclude(Phase.VERIFYING, Reason.VERIFYING, message)
+    waiting = _clear(facts, Phase.COMPLETING, Reason.COMPLETING, "waiting for the workers to end")
+    return waiting or CrossCheck(
+        Phase.COMPLETING, Reason.COMPLETING, "comparing the ledger with the store"
+    )
+
+
+def _start(facts: Facts, folded: Status, work: tuple[Work, ...], limits: Limits) -> Action:
+    """The next run, after its back-off. Jobs of other runs go first; their reports are in the ledger."""
+    phase, news = _phase(facts), _news(facts, None)
+    if folded != facts.status:
+        return Write(phase, *news, folded)
     others = tuple(job.name for job in facts.jobs if not job.deleting)
     if others:
-        return DeleteJobs(Phase.COPYING, *_news(facts, None), others)
+        return DeleteJobs(phase, *news, others)
+    current = facts.status.attempt, facts.status.run
+    if any((job.attempt, job.run) == current for job in facts.jobs):
+        return Wait(phase, *news, 2.0)  # It has the name of the one to come.
     not_before = facts.status.retry and facts.status.retry.not_before
-    if not_before and facts.now < parse_time(not_before):
-        seconds = (parse_time(not_before) - facts.now).total_seconds()
-        return Wait(Phase.COPYING, *_news(facts, None), max(0.1, seconds))
-    return StartRun(Phase.COPYING, *_news(facts, None), tuple(fitting(work)))
+    seconds = (parse_time(not_before) - facts.now).total_seconds() if not_before else 0.0
+    # Further ahead than any back-off: the clock was set back.
+    if 0 < seconds <= limits.retry_seconds[-1]:
+        return Wait(phase, *news, max(0.1, seconds))
+    return StartRun(phase, *news, tuple(fitting(work)))
 
 
 def _watch(facts: Facts, folded: Status, job: Job) -> Action:
     """A run is under way: record what came in, follow the spec, look how far it is."""
-    reason, message = _news(facts, job)
+    what = _phase(facts), *_news(facts, job)
     stuck = not any(pod.running for pod in facts.pods)
     if stuck and job.worker is not None and job.worker != worker_spec(facts.spec):
         # It waits, or fails, for what the spec no longer asks for: make it anew.
-        return DeleteJobs(Phase.COPYING, reason, message, (job.name,))
+        return DeleteJobs(*what, (job.name,))
+    if _unreplaced(facts):
+        if folded != facts.status:
+            return Write(*what, folded)
+        return DeleteJobs(*what, (job.name,))
     wanted = min(facts.spec.parallelism, job.completions)
     if wanted != job.parallelism:
-        return Scale(Phase.COPYING, reason, message, job.name, wanted)
+        return Scale(*what, job.name, wanted)
     if folded != facts.status and (_may_write(facts) or _fails_anew(facts.status, folded)):
-        return Write(Phase.COPYING, reason, message, folded)
+        return Write(*what, folded)
     assert facts.status.plan is not None
     pages = -(-facts.status.plan.part_count // 1000)
-    pause = timedelta(seconds=max(5.0 * pages, 60.0 if facts.status_bytes > _SMALL_STATUS else 0.0))
+    pause = max(5.0 * pages, 60.0 if facts.status_bytes > _SMALL_STATUS else 0.0)
     running = any(pod.running for pod in facts.pods)
-    if running and (facts.listed_at is None or facts.now - facts.listed_at >= pause):
-        return ListParts(Phase.COPYING, reason, message)
-    return Wait(Phase.COPYING, reason, message, 5.0 if running else 3.0)
+    if running and facts.status.stage is None and facts.elapsed(facts.listed_at, pause):
+        return ListParts(*what)
+    return Wait(*what, 5.0 if running else 3.0)
+
+
+def _live_phase(facts: Facts) -> Phase:
+    """Of a copy under way, whatever somebody has written into its status."""
+    if facts.status.failing:
+        return Phase.ABORTING
+    return _phase(facts) if facts.status.upload else Phase.PREPARING
+
+
+def _phase(facts: Facts) -> Phase:
+    return Phase.COPYING if facts.status.stage is None else Phase.VERIFYING
+
+
+def _doing(facts: Facts, message: str | None = None) -> tuple[Phase, Reason, str]:
+    """What the current run is about."""
+    reason = Reason.COPYING if facts.status.stage is None else Reason.VERIFYING
+    return _phase(facts), reason, message or _progress(facts)
+
+
+def _unreplaced(facts: Facts) -> bool:
+    """Whether the Job has pods that were deleted, and no other, for longer than it takes to replace them.
+
+    It keeps a failed pod until there is another for its index. A namespace that is being deleted takes no
+    new pod, and deletes nothing else until the pods are gone: without this, both would wait for ever.
+    """
+    current = facts.status.attempt, facts.status.run
+    # Those that are still there: one that is remembered says nothing of this Job, if it was made anew.
+    pods = [pod for pod in facts.pods if (pod.attempt, pod.run) == current]
+    gone = [pod.deleted_at for pod in pods if pod.finished and pod.deleted_at]
+    if not gone or any(not pod.finished for pod in pods):
+        return False
+    return facts.now - max(gone) > timedelta(seconds=_REPLACED_WITHIN)
 
 
 def _news(facts: Facts, job: Job | None) -> tuple[Reason, str]:
@@ -234,8 +329,9 @@ def _news(facts: Facts, job: Job | None) -> tuple[Reason, str]:
     if facts.trouble:
         return facts.trouble
     pods = [pod for pod in facts.run_pods() if not pod.finished]
+    reason, message = _doing(facts)[1:]
     if any(pod.running for pod in pods):
-        return Reason.COPYING, _copying(facts)
+        return reason, message
     waiting = next((pod.waiting for pod in pods if pod.waiting), None)
     if waiting:
         return waiting
@@ -248,12 +344,15 @@ def _news(facts: Facts, job: Job | None) -> tuple[Reason, str]:
         return reason_of(failure.reason), failure.message
     if job and not pods and facts.refused:
         return facts.refused
-    return Reason.COPYING, _copying(facts)
+    return reason, message
 
 
-def _copying(facts: Facts) -> str:
-    plan = facts.status.plan
+def _progress(facts: Facts) -> str:
+    plan, side, reading = facts.status.plan, facts.status.stage, facts.status.reading
     assert plan is not None
+    if side and reading:
+        read = len(parse_ranges(reading.parts))
+        return f"reading the {side} again: {read} of {plan.part_count} parts"
     return (
         f"copying {plan.part_count} parts of {format_bytes(plan.part_size)}"
         f" in {plan.batch_count} batches"
@@ -299,10 +398,8 @@ def _fails_anew(before: Status, after: Status) -> bool:
 
 def _may_write(facts: Facts) -> bool:
     """Whether enough time has passed to write progress: 5 s, and longer for a large resource."""
-    if facts.written_at is None:
-        return True
     pause = 60.0 if facts.status_bytes > _SMALL_STATUS else max(5.0, facts.status_bytes / 16384)
-    return facts.now - facts.written_at >= timedelta(seconds=pause)
+    return facts.elapsed(facts.written_at, pause)
 
 
 def _settle(facts: Facts) -> Action:
@@ -310,7 +407,7 @@ def _settle(facts: Facts) -> Action:
 
 
 def _suspend(facts: Facts) -> Action:
-    message = "suspended; the upload and its parts are kept"
+    message = "suspended; what has arrived is kept"
     if facts.status.claim is None:
         message = "suspended before it began"
     folded = fold(facts) if facts.status.upload else facts.status
@@ -337,7 +434,7 @@ def _deadline(facts: Facts) -> Action | None:
             status.progress, bytes_resumed=status.progress.bytes_done
         )
         started = replace(status, start_time=format_time(facts.now), progress=done)
-        return Write(status.phase, Reason.CLAIMED, "resumed", started)
+        return Write(_live_phase(facts), Reason.CLAIMED, "resumed", started)
     if limit is None or facts.now - parse_time(status.start_time) < timedelta(seconds=limit):
         return None
     last = f"; the last failure was {status.last_failure.message}" if status.last_failure else ""
@@ -346,9 +443,13 @@ def _deadline(facts: Facts) -> Action | None:
 
 def give_up(facts: Facts, reason: str, message: str) -> Write:
     """Record why the copy ends; the steps that follow leave nothing behind and then say ``Failed``."""
-    folded = fold(facts) if facts.status.upload else facts.status
+    status = fold(facts) if facts.status.upload else facts.status
+    if reason == Reason.DESTINATION_CHANGED:
+        status = replace(status, destination=None, destination_reading=None)
+    if status.destination_reading:
+        message += "; the object was completed, and is left unverified"
     failing = Failing(reason, message, format_time(facts.now))
-    return Write(Phase.ABORTING, reason_of(reason), message, replace(folded, failing=failing))
+    return Write(Phase.ABORTING, reason_of(reason), message, replace(status, failing=failing))
 
 
 def _fail(facts: Facts, failing: Failing, limits: Limits) -> Action:
@@ -356,11 +457,14 @@ def _fail(facts: Facts, failing: Failing, limits: Limits) -> Action:
     phase, reason, message = Phase.ABORTING, reason_of(failing.reason), failing.message
     if stopping := _clear(facts, phase, reason, message, limits):
         return stopping
-    if _may_have_upload(facts.status):
-        if _tried_enough(facts, parse_time(failing.time), limits):
+    tired = _tried_enough(facts, parse_time(failing.time), limits)
+    if _damaged(facts):
+        return _leave_damaged(facts, failing) if tired else Withdraw(phase, reason, message)
+    if _may_have_upload(facts):
+        if tired:
             return GiveUpAbort(phase, reason, message)
         return Abort(phase, reason, message)
-    ended = replace(facts.status, failing=None, completion_time=format_time(facts.now))
+    ended = replace(facts.status, claim=None, failing=None, completion_time=format_time(facts.now))
     return Write(Phase.FAILED, reason, message, ended)
 
 
@@ -372,12 +476,33 @@ def _delete(facts: Facts, limits: Limits) -> Action:
         return Wait(phase, reason, message, None, quiet=True)
     if stopping := _clear(facts, phase, reason, message, limits):
         return stopping
+    tired = _tried_enough(facts, facts.resource.deleted_at, limits)
+    if _damaged(facts) and facts.status.failing:
+        what = "deleted; deleting the damaged object"
+        return (
+            _leave_damaged(facts, facts.status.failing) if tired else Withdraw(phase, reason, what)
+        )
     message = "deleted; aborting the multipart upload"
-    if _may_have_upload(facts.status):
-        if _tried_enough(facts, facts.resource.deleted_at, limits):
+    if _may_have_upload(facts):
+        if tired:
             return GiveUpAbort(phase, reason, message)
         return Abort(phase, reason, message)
     return RemoveFinalizer(phase, reason, message)
+
+
+def _leave_damaged(facts: Facts, failing: Failing) -> Write:
+    """It cannot be deleted: say so, and give the abort a time of its own."""
+    message = f"{failing.message[:600]}; it could not be deleted: do not use it"
+    failing = replace(failing, message=message, time=format_time(facts.now))
+    status = replace(facts.status, destination=None, failing=failing)
+    return Write(Phase.ABORTING, Reason.CHECKSUM_MISMATCH, message, status)
+
+
+def _damaged(facts: Facts) -> bool:
+    """Whether an object that we made, and found to be damaged, has not been seen to be gone."""
+    failing = facts.status.failing
+    mismatch = failing is not None and failing.reason == Reason.CHECKSUM_MISMATCH
+    return mismatch and facts.status.destination is not None
 
 
 def _tried_enough(facts: Facts, since: datetime, limits: Limits) -> bool:
@@ -386,14 +511,17 @@ def _tried_enough(facts: Facts, since: datetime, limits: Limits) -> bool:
     return facts.trouble is not None and waited > timedelta(seconds=limits.abort_grace_seconds)
 
 
-def _may_have_upload(status: Status) -> bool:
+def _may_have_upload(facts: Facts) -> bool:
     """From the claim until the end; a copy of zero bytes has none."""
-    if status.phase in (Phase.SUCCEEDED, Phase.FAILED) or status.claim is None:
+    status = facts.status
+    if facts.strays:
+        return True
+    if status.over or status.claim is None:
         return False
     return status.plan is None or status.plan.part_count > 0
 
 
-def _rest(facts: Facts) -> Action:
+def _rest(facts: Facts, limits: Limits) -> Action:
     """Terminal: clean up, and after its time to live delete the resource."""
     status = facts.status
     phase, reason, message = status.phase, Reason.COPIED, ""
@@ -401,6 +529,11 @@ def _rest(facts: Facts) -> Action:
     if standing:
         return DeleteJobs(phase, reason, message, standing)
     if facts.resource.finalizer:
+        if facts.strays and status.completion_time:
+            said = summary(status.conditions)
+            words = (reason_of(said.reason), said.message) if said else (reason, message)
+            tired = _tried_enough(facts, parse_time(status.completion_time), limits)
+            return GiveUpAbort(phase, *words) if tired else AbortStrays(phase, *words)
         return RemoveFinalizer(phase, reason, message)
     ttl = facts.spec.ttl_seconds_after_finished
     if ttl is None or status.completion_time is None:

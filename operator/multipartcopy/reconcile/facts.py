@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from multipartcopy.api import names
@@ -75,6 +75,8 @@ class Job:
     completions: int = 1
     worker: str | None = None
     """The ``spec.worker`` that it was made for."""
+    upload: str | None = None
+    """The upload ID that its workers send to."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,8 @@ class Facts:
     written_at: datetime | None = None
     """When the status was last written; None in a new process."""
     status_bytes: int = 0
+    strays: tuple[str, ...] = ()
+    """Uploads of ours, not known to be gone, that the status does not name: it was edited."""
 
     @property
     def status(self) -> Status:
@@ -131,8 +135,15 @@ class Facts:
         ]
 
     def run_job(self) -> Job | None:
-        current = (self.status.attempt, self.status.run)
-        return next((job for job in self.jobs if (job.attempt, job.run) == current), None)
+        upload = self.status.upload.id if self.status.upload else None
+        current = (self.status.attempt, self.status.run, upload)
+        return next(
+            (job for job in self.jobs if (job.attempt, job.run, job.upload) == current), None
+        )
+
+    def elapsed(self, since: datetime | None, seconds: float) -> bool:
+        """Whether ``seconds`` have passed; also where ``since`` lies ahead, because a clock was set back."""
+        return since is None or not timedelta(0) <= self.now - since < timedelta(seconds=seconds)
 
 
 @dataclass(frozen=True)
@@ -144,6 +155,8 @@ class Limits:
     denied_runs: int = 5
     denied_grace_seconds: float = 300
     """How long a refusal by the store is taken for a Secret that is about to be mended."""
+    unseen_seconds: float = 300
+    """How long a store may not show the object that it says it has completed, before somebody has removed it."""
     abort_grace_seconds: float = 1800
     """How long an abort is tried before the upload is named and left."""
     pod_grace_seconds: float = 60
@@ -180,6 +193,7 @@ def read_job(body: Mapping[str, Any]) -> Job:
         parallelism=spec.get("parallelism", 1),
         completions=spec.get("completions", 1),
         worker=meta.get("annotations", {}).get(names.ANNOTATION_WORKER),
+        upload=meta.get("annotations", {}).get(names.ANNOTATION_UPLOAD),
     )
 
 

@@ -9,6 +9,7 @@ from multipartcopy.reconcile.facts import (
     Facts,
     Job,
     Pod,
+    Resource,
     read_job,
     read_pod,
     read_resource,
@@ -31,6 +32,10 @@ def observe(kube: Kube, namespace: str, name: str, memory: Memory) -> Facts:
         told = (pod.attempt, pod.run) < (resource.status.attempt, resource.status.run)
         if key in there or told:
             del memory.gone_pods[key]
+    strays = _strays(resource, jobs, memory)
+    # The Job of an upload that another operator has just recorded is no stray: look again.
+    if strays and read_resource(kube.get_copy(namespace, name)) != resource:
+        strays = set()
     return Facts(
         now=datetime.now(UTC),
         resource=resource,
@@ -42,7 +47,18 @@ def observe(kube: Kube, namespace: str, name: str, memory: Memory) -> Facts:
         listed_at=memory.listed_at,
         written_at=memory.written_at,
         status_bytes=stored_size(body),
+        strays=tuple(sorted(strays)),
     )
+
+
+def _strays(resource: Resource, jobs: tuple[Job, ...], memory: Memory) -> set[str]:
+    status = resource.status
+    named = {status.upload.id} if status.upload else set()
+    # What only a Job names is remembered: its workers are stopped first, and the Job goes with them.
+    memory.uploads |= named | {job.upload for job in jobs if job.upload}
+    # Without a claim nobody would ask for the one that it names.
+    current = named if status.claim else set()
+    return memory.uploads - memory.ended_uploads - current
 
 
 def _refused(

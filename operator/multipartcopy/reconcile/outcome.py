@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 from multipartcopy.api.conditions import summary
 from multipartcopy.api.names import SOURCE_STAMP
 from multipartcopy.api.quantity import format_bytes
+from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import decode_crc
-from multipartcopy.api.spec import Overwrite, S3Location
+from multipartcopy.api.spec import Overwrite, S3Location, VerificationMode
 from multipartcopy.api.status import (
     Claim,
     Destination,
@@ -17,12 +18,13 @@ from multipartcopy.api.status import (
     Phase,
     Pin,
     Progress,
+    Reading,
     Retry,
     Status,
     Upload,
 )
 from multipartcopy.plan import AUTO, PlanError, make_plan
-from multipartcopy.reconcile import ledger
+from multipartcopy.reconcile import ledger, proof
 from multipartcopy.reconcile.decide import Action, Wait, Write, give_up
 from multipartcopy.reconcile.facts import (
     Facts,
@@ -55,9 +57,16 @@ class Inspection:
     time: datetime
 
 
-def stamp(pin: Pin) -> str:
-    """What the destination's metadata says it is a copy of."""
-    return f"{pin.etag} {pin.size}"
+def stamp(facts: Facts) -> str:
+    """What the destination's metadata says it is: a copy of which source, made by which attempt of which resource."""
+    pin = facts.status.source
+    assert pin is not None
+    return f"{pin.etag} {pin.size} {facts.resource.owner.uid}/{facts.status.attempt}"
+
+
+def names_source(stamped: str | None, pin: Pin) -> bool:
+    """Whether a stamp, whoever's, is that of a copy of this source."""
+    return stamped is not None and stamped.split(" ")[:2] == [pin.etag, str(pin.size)]
 
 
 def place(location: S3Location) -> tuple[str, str, str]:
@@ -68,7 +77,15 @@ def place(location: S3Location) -> tuple[str, str, str]:
 def claim(facts: Facts, seen: Inspection) -> Write:
     """Pin, plan and claim, or the reason why there is nothing to copy."""
     spec, source = facts.spec, seen.source
-    pin = Pin(source.etag, source.size, source.version_id, source.last_modified)
+    pin = Pin(
+        source.etag,
+        source.size,
+        source.version_id,
+        source.last_modified,
+        source.crc64nvme,
+        seen.layout,
+        source.encrypted_by_key,
+    )
     if not pin.etag or pin.etag.startswith("W/"):
         return give_up(facts, Reason.REQUEST_REFUSED, "the source has no strong ETag to pin it by")
     if seen.destination and spec.overwrite is Overwrite.NEVER:
@@ -78,11 +95,19 @@ def claim(facts: Facts, seen: Inspection) -> Write:
             f"{spec.destination.s3} exists and spec.overwrite is Never",
         )
     if seen.destination and spec.overwrite is Overwrite.IF_DIFFERENT:
-        evidence = equality(source, seen.destination, stamp(pin))
-        if evidence:
-            equal = replace(facts.status, source=pin, destination=_found(seen.destination))
-            message = f"the destination is equal already, by {evidence}"
-            return _succeed(facts, equal, Reason.ALREADY_EQUAL, message)
+        # A stamp tells whose copy it is, and not whether it was found to be damaged later.
+        named = names_source(seen.destination.metadata.get(SOURCE_STAMP), pin)
+        unproven = spec.verification is VerificationMode.NONE
+        verification = proof.equality(source, seen.destination, stamped=named and unproven)
+        if verification:
+            status = replace(
+                facts.status,
+                source=pin,
+                destination=found_at(seen.destination),
+                verification=verification,
+            )
+            message = f"the destination is equal already: {verification.detail}"
+            return succeed(facts, status, Reason.ALREADY_EQUAL, message)
     try:
         plan = make_plan(
             pin.size,
@@ -103,24 +128,6 @@ def claim(facts: Facts, seen: Inspection) -> Write:
     )
     message = f"pinned {format_bytes(pin.size)} with ETag {pin.etag}"
     return Write(Phase.PREPARING, Reason.CLAIMED, message, measure(status, facts.now))
-
-
-def equality(source: ObjectInfo, destination: ObjectInfo, source_stamp: str) -> str | None:
-    """By what the destination is known to hold the source's bytes already; None for unknown.
-
-    Never by size and time. An ETag counts only where it is made of MD5s, so not where a key of KMS
-    or the customer encrypts (https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html).
-    """
-    if source.size != destination.size:
-        return None
-    if source.crc64nvme and source.crc64nvme == destination.crc64nvme:
-        return "CRC64NVME of the full object"
-    plain = not (source.encrypted_by_key or destination.encrypted_by_key)
-    if plain and source.etag == destination.etag and ledger.is_md5_etag(source.etag):
-        return "ETag"
-    if destination.metadata.get(SOURCE_STAMP) == source_stamp:
-        return f"its metadata, {SOURCE_STAMP}"
-    return None
 
 
 def _claim(time: datetime, uploads: Iterable[ListedUpload], destination_etag: str | None) -> Claim:
@@ -170,8 +177,17 @@ def goes_first(other: Resource, ours: Resource) -> bool:
     return older and not (waits or other.spec.suspend)
 
 
+def wants_checksum(facts: Facts) -> bool:
+    """Whether the upload is to be made with CRC64NVME."""
+    mode = facts.spec.verification
+    without = mode in (VerificationMode.PART_MD5, VerificationMode.NONE)
+    return not (without or facts.status.without_checksum)
+
+
 def uploading(facts: Facts, upload: Upload) -> Write:
-    status = replace(facts.status, upload=upload, run=1)
+    """Where no CRC64NVME guards the parts on their way, their MD5 does, unless nothing shall."""
+    md5 = not upload.checksum and facts.spec.verification is not VerificationMode.NONE
+    status = replace(facts.status, upload=replace(upload, md5=md5), run=1)
     assert status.plan is not None
     message = f"created the multipart upload for {status.plan.part_count} parts"
     return Write(Phase.COPYING, Reason.UPLOAD_CREATED, message, status)
@@ -182,22 +198,32 @@ def new_attempt(facts: Facts, limits: Limits) -> Write:
 
     The pin stays, and so does what the destination was at the claim.
     """
-    if facts.status.attempt >= limits.attempts:
+    if facts.status.attempt >= limits.attempts + facts.status.without_checksum:
         message = f"the multipart upload vanished {facts.status.attempt} times; is a lifecycle rule aborting it?"
-        return give_up(facts, Reason.UPLOAD_LOST, message)
-    status = replace(
-        facts.status,
-        attempt=facts.status.attempt + 1,
+        return give_up(replace_status(facts, completing=None), Reason.UPLOAD_LOST, message)
+    message = f"the multipart upload of attempt {facts.status.attempt} is gone; beginning a new one"
+    return Write(Phase.PREPARING, Reason.UPLOAD_LOST, message, _anew(facts.status))
+
+
+def without_checksum(facts: Facts, action: Action) -> Write:
+    """The store does not take CRC64NVME with the parts after all: a new attempt does without."""
+    status = replace(_anew(facts.status), without_checksum=True)
+    return Write(Phase.PREPARING, Reason.CHECKSUM_REFUSED, action.message, status)
+
+
+def _anew(status: Status) -> Status:
+    return replace(
+        status,
+        attempt=status.attempt + 1,
         upload=None,
         batches={},
         run=0,
         retry=None,
+        source_reading=None,
         completing=None,
         disagreements=0,
         progress=None,
     )
-    message = f"the multipart upload of attempt {facts.status.attempt} is gone; beginning a new one"
-    return Write(Phase.PREPARING, Reason.UPLOAD_LOST, message, status)
 
 
 def listed(facts: Facts, action: Action, parts: list[StoredPart]) -> Write:
@@ -219,7 +245,7 @@ def end_run(
     """The next run, later the more runs in a row have recorded nothing new."""
     status = ledger.recover(folded, _listing(parts))
     if not ledger.missing(status):
-        return Write(action.phase, Reason.COPYING, "every part is recorded", status)
+        return Write(action.phase, action.reason, "every part is recorded", status)
     before = facts.status.retry or Retry()
     gained = progressed or len(status.batches) > len(facts.status.batches)
     failures = 0 if gained else before.failures + 1
@@ -244,7 +270,16 @@ def intend(facts: Facts, parts: list[StoredPart], limits: Limits) -> Write:
     assert status.claim is not None
     wrong = ledger.disagreements(status, _listing(parts))
     if wrong:
-        return disagreement(facts, wrong, limits)
+        return disagreement(facts, wrong, "the store does not have as recorded", limits)
+    if status.source_reading and status.source_reading.wrong:
+        misread = parse_ranges(status.source_reading.wrong)
+        return disagreement(facts, misread, "the source has otherwise than received", limits)
+    mode = facts.spec.verification
+    if proof.must_read_source(status, mode):
+        return _read_source(facts)
+    if problem := proof.contradiction(status, mode):
+        message = f"{problem}, twice: the source is not what its store says"
+        return give_up(facts, Reason.CHECKSUM_MISMATCH, message)
     recorded = ledger.parts_of(status.batches)
     etag = ledger.composite_etag(recorded) if recorded else _EMPTY_MD5
     seen = status.claim.destination_etag
@@ -260,12 +295,22 @@ def intend(facts: Facts, parts: list[StoredPart], limits: Limits) -> Write:
     return Write(Phase.COMPLETING, Reason.COMPLETING, message, replace(status, completing=intent))
 
 
-def disagreement(facts: Facts, numbers: list[int], limits: Limits) -> Write:
-    """Forget the parts that the store does not have as recorded; they are sent again, a bounded number of times."""
+def _read_source(facts: Facts) -> Write:
+    status = facts.status
+    assert status.source is not None
+    why = proof.doubt(status) if facts.spec.verification is not VerificationMode.READ_BACK else None
+    message = "reading the source again" + (f": {why}" if why else "")
+    reading = Reading(status.source.etag)
+    begun = replace(status, source_reading=reading, run=status.run + 1, retry=None)
+    return Write(Phase.VERIFYING, Reason.VERIFYING, message, begun)
+
+
+def disagreement(facts: Facts, numbers: list[int], how: str, limits: Limits) -> Write:
+    """Forget the parts that are not as recorded; they are sent again, a bounded number of times."""
     count = facts.status.disagreements + 1
     some = ", ".join(map(str, numbers[:5])) + ("…" if len(numbers) > 5 else "")
     if count > limits.disagreements:
-        message = f"the store lists part {some} otherwise than it answered when they were sent, {count} times"
+        message = f"part {some} is what {how}, {count} times"
         return give_up(replace_status(facts, completing=None), Reason.PARTS_DISAGREE, message)
     status = replace(
         ledger.without(facts.status, numbers),
@@ -274,7 +319,7 @@ def disagreement(facts: Facts, numbers: list[int], limits: Limits) -> Write:
         run=facts.status.run + 1,
         progress=None,
     )
-    message = f"the store does not have part {some} as recorded; sending them again"
+    message = f"part {some} is what {how}; sending again"
     return Write(Phase.COPYING, Reason.PARTS_DISAGREE, message, status)
 
 
@@ -283,100 +328,46 @@ def replace_status(facts: Facts, **changes: object) -> Facts:
     return replace(facts, resource=replace(facts.resource, status=status))
 
 
-def judge(facts: Facts, head: ObjectInfo | None) -> Write | None:
-    """Whether the object under our key is the one intended, by evidence; None where it is not.
-
-    The evidence: its checksum of the full object; the ETag foretold from the parts; or, on a store
-    whose ETags cannot be foretold, our stamp on an object that was not there at the claim.
-    """
-    intent, pin = facts.status.completing, facts.status.source
-    assert intent is not None
-    assert pin is not None
-    if head is None or head.size != intent.size:
-        return None
-    by_checksum = head.crc64nvme is not None and head.crc64nvme == intent.crc64nvme
-    by_etag = bool(intent.etag) and head.etag == intent.etag
-    stamped = head.metadata.get(SOURCE_STAMP) == stamp(pin)
-    by_stamp = stamped and is_new(facts, head)
-    where = facts.spec.destination.s3
-    if not (by_checksum or by_etag or by_stamp):
-        return None
-    if head.crc64nvme is not None and not by_checksum:
-        message = f"{where} has CRC64NVME {head.crc64nvme}, what was sent has {intent.crc64nvme}"
-        return give_up(replace_status(facts, completing=None), Reason.CHECKSUM_MISMATCH, message)
-    by = "CRC64NVME" if by_checksum else "ETag" if by_etag else "its metadata"
-    status = replace(facts.status, destination=_found(head), completing=None)
-    message = f"copied {format_bytes(pin.size)} to {where}; it stores what was sent, by {by}"
-    return _succeed(facts, status, Reason.COPIED, message)
-
-
-def is_new(facts: Facts, head: ObjectInfo | None) -> bool:
-    """Whether the object under our key is another than at the claim."""
-    assert facts.status.claim is not None
-    return head is not None and head.etag != facts.status.claim.destination_etag
-
-
-def changed_under_us(facts: Facts, head: ObjectInfo | None) -> Write | None:
-    """Somebody else has written (or removed) the destination since the claim."""
-    assert facts.status.claim is not None
-    seen, now = facts.status.claim.destination_etag, head.etag if head else None
-    if seen == now:
-        return None
-    never = facts.spec.overwrite is Overwrite.NEVER
-    what = "was removed" if head is None else "was written by somebody else"
-    message = f"{facts.spec.destination.s3} {what} during the copy; it was left as it is"
-    reason = Reason.DESTINATION_EXISTS if never else Reason.DESTINATION_CHANGED
-    return give_up(replace_status(facts, completing=None), reason, message)
-
-
-def unsettled(facts: Facts, error: S3Error, limits: Limits) -> Write | Wait:
-    """A Complete was refused and the destination is as it was at the claim."""
-    if error.code in ("BadDigest", "XAmzContentChecksumMismatch"):
-        return give_up(replace_status(facts, completing=None), Reason.CHECKSUM_MISMATCH, str(error))
-    match error.kind:
-        case Kind.RETRY:
-            return Wait(Phase.COMPLETING, error.reason, str(error), 5.0)
-        case Kind.NO_UPLOAD:
-            return new_attempt(facts, limits)
-        case Kind.INVALID_PART:
-            # Which part, the store does not say; the cross-check that follows does.
-            count = facts.status.disagreements + 1
-            if count > limits.disagreements:
-                return give_up(
-                    replace_status(facts, completing=None), Reason.PARTS_DISAGREE, str(error)
-                )
-            status = replace(facts.status, completing=None, disagreements=count)
-            return Write(Phase.COMPLETING, Reason.PARTS_DISAGREE, str(error), status)
-        case _:
-            return give_up(replace_status(facts, completing=None), error.reason, str(error))
-
-
 def aborted(facts: Facts, action: Action) -> Write:
     """Nothing of the attempt is left at the store."""
     status = replace(facts.status, claim=None, upload=None, batches={}, progress=None)
     return Write(action.phase, action.reason, action.message, status)
 
 
-def left_behind(facts: Facts, action: Action) -> tuple[Write, str]:
-    """The abort is given up: the status keeps the upload ID, and the sentence names it for people."""
-    location = facts.spec.destination.s3
-    upload = facts.status.upload.id if facts.status.upload else "unknown"
-    sentence = (
-        f"multipart upload {upload} of {location} at {endpoint_url(location)} was left behind"
-    )
+def left_behind(facts: Facts, action: Action) -> tuple[Write, list[str]]:
+    """The abort is given up. The upload IDs that it was for, which the status keeps and names for people."""
+    known = [facts.status.upload.id] if facts.status.upload else []
+    uploads = list(dict.fromkeys([*known, *facts.strays])) or ["unknown"]
     failing = facts.status.failing
     if failing:
-        failing = replace(failing, message=f"{failing.message}; {sentence}"[:1000])
+        message = f"{failing.message[:300]}; {left_behind_sentence(facts, uploads)}"
+        failing = replace(failing, message=message)
     status = replace(facts.status, claim=None, failing=failing)
-    return Write(action.phase, action.reason, action.message, status), sentence
+    return Write(action.phase, action.reason, action.message, status), uploads
+
+
+def left_behind_sentence(facts: Facts, uploads: Iterable[str]) -> str:
+    location = facts.spec.destination.s3
+    which = ", ".join(uploads)
+    return f"multipart upload {which} of {location} at {endpoint_url(location)} was left behind"
+
+
+def doubtful(facts: Facts, upload_id: str) -> str:
+    """The sentence that names an upload which may be ours and may be not."""
+    location = facts.spec.destination.s3
+    return (
+        f"multipart upload {upload_id} of {location} at {endpoint_url(location)} was begun when ours"
+        " was and has no parts; if nobody else writes this object, abort it"
+    )
 
 
 def refused(
     facts: Facts, action: Action, error: S3Error, limits: Limits, denied_since: datetime | None
 ) -> Write | Wait:
     """What an error of a store means for the copy: a wait, a new attempt, or the end."""
-    if action.phase is Phase.ABORTING:
-        return Wait(action.phase, action.reason, f"{action.message}; {error}", 10.0)
+    if action.phase is Phase.ABORTING or facts.status.over:
+        message = f"{action.message}; {error}"
+        return Wait(action.phase, action.reason, message, 10.0, quiet=facts.status.over)
     if error.kind is Kind.RETRY:
         return Wait(action.phase, error.reason, str(error), 5.0)
     if error.kind is Kind.DENIED:
@@ -412,7 +403,7 @@ def measure(status: Status, now: datetime, received: int | None = None) -> Statu
     return replace(status, progress=progress)
 
 
-def _succeed(facts: Facts, status: Status, reason: Reason, message: str) -> Write:
+def succeed(facts: Facts, status: Status, reason: Reason, message: str) -> Write:
     status = replace(status, completion_time=format_time(facts.now), retry=None)
     status = measure(status, facts.now)
     if status.progress:
@@ -420,7 +411,8 @@ def _succeed(facts: Facts, status: Status, reason: Reason, message: str) -> Writ
     return Write(Phase.SUCCEEDED, reason, message, status)
 
 
-def _found(head: ObjectInfo) -> Destination:
+def found_at(head: ObjectInfo) -> Destination:
+    """What the status says of the object that a HEAD has shown."""
     return Destination(head.etag, head.size, head.version_id, head.crc64nvme)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from multipartcopy.api import names
 from multipartcopy.api.codec import to_json
-from multipartcopy.api.conditions import MESSAGE_LIMIT, summarize, summary
-from multipartcopy.api.reasons import Reason
+from multipartcopy.api.conditions import summarize, summary
+from multipartcopy.api.reasons import Reason, reason_of
 from multipartcopy.api.status import Phase, Status
 from multipartcopy.kube import ConflictError, Kube, KubeError
 from multipartcopy.reconcile.facts import Resource, format_time, read_resource
@@ -23,11 +23,17 @@ _NORMAL = {
     Reason.UPLOAD_CREATED,
     Reason.COPYING,
     Reason.COMPLETING,
+    Reason.VERIFYING,
     Reason.ABORTING,
     Reason.SUSPENDED,
     Reason.COPIED,
     Reason.ALREADY_EQUAL,
 }
+
+
+_EVENT_LIMIT = 8192
+"""Characters; a v1 Event has no limit of its own. An upload left behind is named in full: an ID of 2,048, a key of
+1,024, an endpoint of 512."""
 
 
 class LostRaceError(Exception):
@@ -87,8 +93,19 @@ def write(
     before = summary(resource.status.conditions)
     if before is None or before.reason != reason:
         logger.info("%s/%s: %s: %s: %s", namespace, name, phase, reason, message)
-        emit(kube, resource, reason, message, now)
+        if not (
+            wanted.over and resource.finalizer
+        ):  # Else it comes with the release: announce_end.
+            emit(kube, resource, reason, message, now)
     return True
+
+
+def announce_end(kube: Kube, resource: Resource, now: datetime) -> None:
+    """The Event of how it ended, before the resource is released: whoever dies in between, it is written, once."""
+    said = summary(resource.status.conditions)
+    if said and resource.status.over:
+        name = f"end-{resource.status.attempt}"
+        emit(kube, resource, reason_of(said.reason), said.message, now, name)
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -97,7 +114,7 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str,
 
     def compare(path: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         for key in sorted(before.keys() | after.keys()):
-            here = f"{path}/{key}"
+            here = f"{path}/{key.replace('~', '~0').replace('/', '~1')}"
             if key not in after:
                 operations.append({"op": "remove", "path": here})
             elif key not in before:
@@ -112,8 +129,10 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str,
     return operations
 
 
-def emit(kube: Kube, resource: Resource, reason: Reason, message: str, now: datetime) -> None:
-    """A Kubernetes Event about the resource."""
+def emit(
+    kube: Kube, resource: Resource, reason: Reason, message: str, now: datetime, name: str = ""
+) -> None:
+    """A Kubernetes Event about the resource; one with a ``name`` is written only once."""
     owner = resource.owner
     involved = {
         "apiVersion": f"{names.GROUP}/{names.VERSION}",
@@ -122,22 +141,31 @@ def emit(kube: Kube, resource: Resource, reason: Reason, message: str, now: date
         "namespace": owner.namespace,
         "uid": owner.uid,
     }
-    post(kube, involved, reason, message, now)
+    post(kube, involved, reason, message, now, f"{owner.uid}-{name}" if name else "")
 
 
 def post(
-    kube: Kube, involved: Mapping[str, str], reason: Reason, message: str, now: datetime
+    kube: Kube,
+    involved: Mapping[str, str],
+    reason: Reason,
+    message: str,
+    now: datetime,
+    name: str = "",
 ) -> None:
-    """An Event is news, not record: a failure to write it is only logged."""
+    """An Event is news, not record: a failure to write it is only logged.
+
+    With a ``name`` it is written once; an API server that does not answer is then asked again: KubeError.
+    """
     at, moment = involved["namespace"], format_time(now)
+    named = {"name": name} if name else {"generateName": f"{involved['name'][:200]}."}
     event = {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"generateName": f"{involved['name'][:200]}.", "namespace": at},
+        "metadata": {**named, "namespace": at},
         "involvedObject": involved,
         "type": "Normal" if reason in _NORMAL else "Warning",
         "reason": str(reason),
-        "message": message[:MESSAGE_LIMIT],
+        "message": message[:_EVENT_LIMIT],
         "source": {"component": names.MANAGER},
         "reportingComponent": names.MANAGER,
         "firstTimestamp": moment,
@@ -146,7 +174,11 @@ def post(
     }
     try:
         kube.create_event(at, event)
+    except ConflictError:
+        pass  # It has its name, so it was written before.
     except KubeError as error:
+        if name and (error.status == 0 or error.status >= 500):
+            raise
         logger.warning("no Event %s for %s/%s: %s", reason, at, involved["name"], error)
 
 

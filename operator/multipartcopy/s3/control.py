@@ -8,7 +8,7 @@ import functools
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.header import Header
 from email.utils import parsedate_to_datetime
@@ -88,6 +88,15 @@ class ListedUpload:
 
 
 @dataclass(frozen=True)
+class CreatedUpload:
+    """``checksum``: the store took CRC64NVME for it; ``encrypted``: with a key, so ETags are no MD5s."""
+
+    id: str
+    checksum: bool
+    encrypted: bool
+
+
+@dataclass(frozen=True)
 class StoredPart:
     """``crc64nvme`` is base64, None where the store keeps none."""
 
@@ -126,23 +135,40 @@ class Store:
                 ChecksumMode="ENABLED",
             )
         except S3Error as error:
-            if error.kind in (Kind.DENIED, Kind.NO_OBJECT):
-                # The answer to a HEAD has no body, so it cannot say why; that to a GET does.
-                self._do("GetObject", self._calm.get_object, **self._version, Range="bytes=0-0")
+            if error.kind in (Kind.DENIED, Kind.NO_OBJECT) or error.code == "400":
+                self._ask_why(error)
             raise
         full = answer.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
+        tag = answer.get("ETag", "")
         modified = answer.get("LastModified")
         return ObjectInfo(
             size=answer["ContentLength"],
-            etag=answer.get("ETag", "").strip('"'),
+            # A weak one of the source is refused: nothing can be pinned by it.
+            etag=_etag(tag) if self.side == "destination" else tag.strip('"'),
             last_modified=modified.strftime("%Y-%m-%dT%H:%M:%SZ") if modified else None,
             version_id=answer.get("VersionId"),
             crc64nvme=answer.get("ChecksumCRC64NVME") if full else None,
-            encrypted_by_key="aws:kms" in answer.get("ServerSideEncryption", "")
-            or "SSECustomerAlgorithm" in answer,
+            encrypted_by_key=_is_encrypted(answer),
             headers={name: answer[name] for name in _CONTENT_HEADERS if answer.get(name)},
             metadata=answer.get("Metadata", {}),
         )
+
+    def _ask_why(self, refusal: S3Error) -> None:
+        """The answer to a HEAD has no body, so it cannot say why; that to a GET does.
+
+        An expired token is a bare 400, and a proxy's 404 says nothing about the object.
+        """
+        try:
+            answer = self._do(
+                "GetObject", self._calm.get_object, **self._version, Range="bytes=0-0"
+            )
+            answer["Body"].close()
+        except S3Error as error:
+            if error.code != "InvalidRange":  # It is there, and empty.
+                raise
+        # A policy may refuse the one and allow the other: that is for somebody to mend, in time.
+        kind = refusal.kind if refusal.kind is Kind.DENIED else Kind.RETRY
+        raise replace(refusal, kind=kind, message=f"{refusal.message}, though it can be read")
 
     def head_or_none(self) -> ObjectInfo | None:
         """None where the object is not there."""
@@ -194,23 +220,26 @@ class Store:
             }
         return uploads, _date(answer)
 
-    def create_upload(self, like: ObjectInfo, stamp: str) -> tuple[str, bool]:
-        """CreateMultipartUpload: the upload ID, and whether the store took CRC64NVME of the full object.
+    def create_upload(self, like: ObjectInfo, stamp: str, *, checksum: bool) -> CreatedUpload:
+        """CreateMultipartUpload, with CRC64NVME of the full object if ``checksum``.
 
         A store that refuses the checksum is asked again without it; one that ignores it does not echo it.
         """
-        arguments = self._attributes(like, stamp)
-        checksum = {"ChecksumAlgorithm": CRC64NVME, "ChecksumType": "FULL_OBJECT"}
         create = functools.partial(
-            self._do, "CreateMultipartUpload", self._once.create_multipart_upload, **arguments
+            self._do,
+            "CreateMultipartUpload",
+            self._once.create_multipart_upload,
+            **self._attributes(like, stamp),
         )
+        algorithm = {"ChecksumAlgorithm": CRC64NVME, "ChecksumType": "FULL_OBJECT"}
         try:
-            answer = create(**checksum)
+            answer = create(**(algorithm if checksum else {}))
         except S3Error as error:
-            if error.kind not in (Kind.PERMANENT, Kind.UNSUPPORTED):
+            if not checksum or error.kind not in (Kind.PERMANENT, Kind.UNSUPPORTED):
                 raise
             answer = create()
-        return answer["UploadId"], answer.get("ChecksumAlgorithm") == CRC64NVME
+        took = checksum and answer.get("ChecksumAlgorithm") == CRC64NVME
+        return CreatedUpload(answer["UploadId"], took, _is_encrypted(answer))
 
     def list_parts(self, upload_id: str) -> tuple[list[StoredPart], bool]:
         """ListParts, all pages: the parts, and whether the store says that the upload has CRC64NVME."""
@@ -223,7 +252,7 @@ class Store:
             parts += [
                 StoredPart(
                     entry["PartNumber"],
-                    entry["ETag"].strip('"'),
+                    _etag(entry["ETag"]),
                     entry["Size"],
                     entry.get("ChecksumCRC64NVME"),
                 )
@@ -277,7 +306,7 @@ class Store:
             **checksum,
             **precondition.arguments(),
         )
-        return str(answer.get("ETag", "")).strip('"')
+        return _etag(answer.get("ETag", ""))
 
     def put_empty(self, like: ObjectInfo, stamp: str, precondition: Precondition) -> str:
         """PutObject of zero bytes: the ETag without quotes."""
@@ -288,7 +317,7 @@ class Store:
             **self._attributes(like, stamp),
             **precondition.arguments(),
         )
-        return str(answer.get("ETag", "")).strip('"')
+        return _etag(answer.get("ETag", ""))
 
     def abort(self, upload_id: str) -> None:
         """AbortMultipartUpload; an upload that is not there is as good."""
@@ -297,6 +326,21 @@ class Store:
         except S3Error as error:
             if error.kind not in (Kind.NO_UPLOAD, Kind.NO_OBJECT, Kind.NO_BUCKET):
                 raise
+
+    def delete(self, info: ObjectInfo) -> None:
+        """DeleteObject of exactly this version, or of the object only if it is still this one.
+
+        A store that knows no precondition is asked without: the HEAD of a moment ago is then the guard.
+        """
+        if info.version_id:
+            self._do("DeleteObject", self._calm.delete_object, VersionId=info.version_id)
+            return
+        try:
+            self._do("DeleteObject", self._calm.delete_object, IfMatch=f'"{info.etag}"')
+        except S3Error as error:
+            if error.kind is not Kind.UNSUPPORTED:
+                raise
+            self._do("DeleteObject", self._calm.delete_object)
 
     def _list_uploads(self, *, Bucket: str, Key: str, **markers: str) -> Any:  # noqa: N803 - S3's names
         return self._calm.list_multipart_uploads(Bucket=Bucket, Prefix=Key, **markers)
@@ -382,6 +426,16 @@ def _ca_file(pem: str) -> str:
     with tempfile.NamedTemporaryFile("w", suffix=".crt", delete=False) as file:
         file.write(pem)
     return str(Path(file.name))
+
+
+def _etag(text: str) -> str:
+    """Of what we made, without quotes: a proxy that has weakened it says so only of its own answer."""
+    return text.removeprefix("W/").strip('"')
+
+
+def _is_encrypted(answer: Mapping[str, Any]) -> bool:
+    """With a key of KMS or of the customer."""
+    return "aws:kms" in answer.get("ServerSideEncryption", "") or "SSECustomerAlgorithm" in answer
 
 
 def _ascii(value: str) -> str:

@@ -81,13 +81,15 @@ _STATUSES = {
 }
 
 
-def kind_of(code: str, status: int) -> Kind:
+def kind_of(code: str, status: int, operation: str) -> Kind:
     """By S3's code, else by the HTTP status: a HEAD has no body to hold a code."""
     if code in _CODES:
         return _CODES[code]
     if status == 404:
-        # Bare, it is the answer to a HEAD; with a code that we do not know, it is not about the object.
-        return Kind.NO_OBJECT if code == "404" else Kind.RETRY
+        # Without a code that we know, only the answer to a HEAD is about the object: to anything else
+        # a proxy with no store behind it has spoken.
+        head = operation == "HeadObject" and code == "404"
+        return Kind.NO_OBJECT if head else Kind.RETRY
     if status in _STATUSES:
         return _STATUSES[status]
     return Kind.PERMANENT if 400 <= status < 500 else Kind.RETRY
@@ -100,7 +102,7 @@ def translate(error: Exception, side: str, place: str, operation: str) -> S3Erro
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         code = str(details.get("Code") or status)
         message = str(details.get("Message") or f"HTTP status {status}")[:300]
-        return S3Error(side, place, operation, kind_of(code, status), code, message)
+        return S3Error(side, place, operation, kind_of(code, status, operation), code, message)
     assert isinstance(error, BotoCoreError | OSError | ValueError)
     permanent = isinstance(error, ValueError | ParamValidationError)
     kind = Kind.PERMANENT if permanent else Kind.RETRY

@@ -32,6 +32,10 @@ UNAVAILABLE = {
     Side.SOURCE: Reason.SOURCE_UNAVAILABLE,
     Side.DESTINATION: Reason.DESTINATION_UNAVAILABLE,
 }
+CHANGED = {
+    Side.SOURCE: Reason.SOURCE_CHANGED,
+    Side.DESTINATION: Reason.DESTINATION_CHANGED,
+}
 
 _FINAL = {
     (Side.SOURCE, "NoSuchKey"): Reason.SOURCE_NOT_FOUND,
@@ -41,7 +45,6 @@ _FINAL = {
     (Side.DESTINATION, "NoSuchBucket"): Reason.BUCKET_NOT_FOUND,
     (Side.DESTINATION, "NoSuchUpload"): Reason.UPLOAD_LOST,
     (Side.DESTINATION, "NoSuchKey"): Reason.UPLOAD_LOST,  # how some stores say NoSuchUpload
-    (Side.DESTINATION, "NotImplemented"): Reason.REQUEST_REFUSED,  # comes with 501
 }
 
 _DENIED_CODES = {"InvalidAccessKeyId", "InvalidToken", "XAdminUserNotFound"}
@@ -61,27 +64,29 @@ _RETRIED_CODES = {
     "XAmzContentChecksumMismatch",
 }
 _RETRIED_STATUSES = {408, 409, 425, 429, 499}
-_TOO_LARGE = 413
-"""A proxy's limit for bodies, mostly: the one refusal that is believed without an S3 error code."""
+_REFUSED_STATUSES = {413, 501}
+"""Believed without an S3 error code: a proxy's limit for bodies, mostly; what is not implemented."""
 
 
-def judge(side: Side, status: int, code: str) -> tuple[Reason, bool]:
+def judge(side: Side, status: int, code: str, *, pinned: bool) -> tuple[Reason, bool]:
     """The reason for an answer that is not a success, and whether it is permanent.
 
     ``code`` is the S3 error code, empty where the answer had none: then a proxy may have spoken,
-    and its 404 says nothing about the object.
+    and its 404 says nothing about the object. ``pinned`` says that it was asked for a range, with
+    If-Match, of an object that was there and that long.
     """
+    if pinned and (status == 412 or (status == 416 and code)):
+        return CHANGED[side], True
+    if pinned and (side, code) == (Side.DESTINATION, "NoSuchKey"):
+        return CHANGED[side], True
     if (side, code) in _FINAL:
         return _FINAL[side, code], True
-    # To our If-Match, and to a range that was inside the object when it was pinned.
-    if side is Side.SOURCE and (status == 412 or (status == 416 and code)):
-        return Reason.SOURCE_CHANGED, True
     if code in _RETRIED_CODES or status in _RETRIED_STATUSES:
         return UNAVAILABLE[side], False
     if status in (401, 403) or code in _DENIED_CODES:
         return Reason.ACCESS_DENIED, False
     if status == 404:
         return UNAVAILABLE[side], False  # with a code that we do not know: not about the object
-    if status == _TOO_LARGE or (code and (status == 301 or 400 <= status < 500)):
+    if status in _REFUSED_STATUSES or (code and (status == 301 or 400 <= status < 500)):
         return Reason.REQUEST_REFUSED, True
     return UNAVAILABLE[side], False

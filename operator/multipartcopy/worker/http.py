@@ -4,13 +4,16 @@ Everything that goes wrong here is a :class:`~multipartcopy.worker.errors.Failur
 """
 
 import http.client
-import re
+import math
 import select
 import socket
 import ssl
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import Any, cast
 from urllib.parse import quote
 from xml.etree import ElementTree
 
@@ -36,6 +39,7 @@ class Store:
     def __init__(self, side: Side, location: S3Location, secrets: Path) -> None:
         """``secrets`` holds ``<side>/`` with credentials, perhaps ``<side>-ca/`` with a CA."""
         self.side = side
+        self.version_id = location.version_id
         self.address = object_address(location)
         self._region = location.region
         self._credentials = None if location.anonymous else secrets / side
@@ -43,6 +47,7 @@ class Store:
         if self.address.scheme == "https":
             ca = secrets / f"{side}-ca" / names.CA_CERTIFICATE
             self.tls = ssl.create_default_context(cafile=str(ca) if ca.exists() else None)
+            self.tls.sslsocket_class = _TlsSocket
 
     def signed(
         self, method: str, target: str, headers: Mapping[str, str], payload: str
@@ -64,10 +69,17 @@ class Store:
 class Connection:
     """One request at a time; reconnects where the store has closed it, as some do every time."""
 
-    def __init__(self, store: Store, timeout: float) -> None:
-        """``timeout``: seconds that one read or write may take."""
+    def __init__(self, store: Store, *, silence: float, step: float) -> None:
+        """Seconds: of ``silence`` before an answer or within, and for each ``step``.
+
+        A step is one buffer of a body, sent or received, or a small answer: a peer that trickles is
+        never silent.
+        """
         self._store = store
-        self._http = _Http(store.address, store.tls, timeout)
+        self._silence = silence
+        self._step = step
+        self._pinned = False
+        self._http = _Http(store.address, store.tls, silence)
 
     def request(
         self,
@@ -85,37 +97,65 @@ class Connection:
         with self._failures():
             self._http.close_if_stale()
             self._http.request(method, target, headers=signed)
+            self._pinned = "If-Match" in headers
 
     def send(self, data: bytes | memoryview) -> None:
         """Send a piece of the body. Raises what a store says that stopped reading."""
         with self._failures():
+            self._http.wire.settimeout(self._step)  # which sendall takes for the whole of it
             try:
                 self._http.send(data)
-            except TimeoutError:
-                raise
-            except OSError:
-                self.answer()
+            except OSError as error:
+                self._http.wire.hang_up()
+                with suppress(OSError, http.client.HTTPException):
+                    self._answer()
+                if isinstance(error, TimeoutError):
+                    taken = f"less than {len(data)} bytes were taken in {self._step:g} s"
+                    raise TimeoutError(taken) from error
                 raise
 
     def answer(self) -> http.client.HTTPResponse:
         """The head of the answer; raises Failure unless it is a success."""
         with self._failures():
-            response = self._http.getresponse()
-            if response.status < 300:
-                return response
-            raise _refusal(self._store.side, response)
+            return self._answer()
+
+    def _answer(self) -> http.client.HTTPResponse:
+        self._http.wire.expect(self._silence, within=self._silence + self._step)
+        response = self._http.getresponse()
+        if response.status < 300:
+            return response
+        raise self._refusal(response, *parse_error(response.read(_BODY_LIMIT)))
 
     def read(self, response: http.client.HTTPResponse) -> bytes:
-        """The whole body of a small answer, which makes the connection ready for the next one."""
+        """The whole body of a small answer, which makes the connection ready for the next one.
+
+        Raises Failure for an error, which stores send after a head that says 200, too.
+        """
         with self._failures():
+            self._http.wire.expect(self._silence, within=self._step)
             body = response.read(_BODY_LIMIT)
             if response.read(1):
                 raise http.client.HTTPException("the answer is too long")
+            code, message = parse_error(body)
+            if code:
+                raise self._refusal(response, code, message)
             return body
+
+    def _refusal(self, response: http.client.HTTPResponse, code: str, message: str) -> Failure:
+        side = self._store.side
+        reason, permanent = judge(side, response.status, code, pinned=self._pinned)
+        return Failure(
+            reason,
+            f"{side}: {response.status} {code or response.reason}"
+            + (f": {message}" if message else ""),
+            permanent=permanent,
+            retry_after=parse_retry_after(response.headers.get("Retry-After", "")),
+        )
 
     def read_into(self, response: http.client.HTTPResponse, buffer: memoryview) -> None:
         """Fill the buffer, or raise Failure: the body was shorter than its head said."""
         with self._failures():
+            self._http.wire.expect(self._silence, within=self._step)
             read = response.readinto(buffer)
             if read < len(buffer):
                 raise http.client.IncompleteRead(b"", len(buffer) - read)
@@ -150,23 +190,55 @@ def parse_error(body: bytes) -> tuple[str, str]:
     return code[:_CODE_LIMIT], message[:_MESSAGE_LIMIT]
 
 
-def _refusal(side: Side, response: http.client.HTTPResponse) -> Failure:
-    code, message = parse_error(response.read(_BODY_LIMIT))
-    reason, permanent = judge(side, response.status, code)
-    retry_after = response.headers.get("Retry-After", "")
-    return Failure(
-        reason,
-        f"{side}: {response.status} {code or response.reason}"
-        + (f": {message}" if message else ""),
-        permanent=permanent,
-        retry_after=min(int(retry_after), _RETRY_AFTER_LIMIT)
-        if re.fullmatch("[0-9]{1,9}", retry_after)
-        else 0,
-    )
+def parse_retry_after(value: str) -> float:
+    """Seconds, at most a minute; 0 for what is neither seconds nor a date."""
+    try:
+        seconds = int(value) if value.isdecimal() else _seconds_until(value)
+    except (ValueError, OverflowError):
+        return 0
+    return min(max(seconds, 0), _RETRY_AFTER_LIMIT)
+
+
+def _seconds_until(date: str) -> float:
+    return parsedate_to_datetime(date).timestamp() - time.time()
+
+
+class _Socket(socket.socket):
+    """Reads no more after a deadline, however little each read brings."""
+
+    _within = math.inf
+    _deadline = math.inf
+    _received = 0
+
+    def expect(self, timeout: float, *, within: float) -> None:
+        """Whatever is read until the next call must come ``within`` so many seconds."""
+        self.settimeout(timeout)
+        self._within, self._received = within, 0
+        self._deadline = time.monotonic() + within
+
+    def recv_into(self, *arguments: Any) -> int:
+        if time.monotonic() > self._deadline:
+            raise TimeoutError(f"only {self._received} bytes came in {self._within:g} s")
+        received = super().recv_into(*arguments)
+        self._received += received
+        return received
+
+    def hang_up(self) -> None:
+        """Nothing blocks any more; what has come already can still be read."""
+        with suppress(OSError):
+            # That of SSLSocket would have the rest read without decrypting it.
+            socket.socket.shutdown(self, socket.SHUT_RDWR)
+
+
+class _TlsSocket(_Socket, ssl.SSLSocket):
+    pass
 
 
 class _Http(http.client.HTTPConnection):
     """Over TLS or not, with bounded socket buffers."""
+
+    wire: _Socket
+    """The last socket; ``sock`` is none once an answer has said that it is the last on it."""
 
     def __init__(self, address: Address, tls: ssl.SSLContext | None, timeout: float) -> None:
         super().__init__(address.host.strip("[]"), address.port)
@@ -184,7 +256,7 @@ class _Http(http.client.HTTPConnection):
         for family, kind, protocol, _, address in socket.getaddrinfo(
             self.host, self.port, type=socket.SOCK_STREAM
         ):
-            sock = socket.socket(family, kind, protocol)
+            sock = _Socket(family, kind, protocol)
             try:
                 sock.settimeout(CONNECT_TIMEOUT)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER)
@@ -192,9 +264,9 @@ class _Http(http.client.HTTPConnection):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock.connect(address)
                 if self._tls:
-                    sock = self._tls.wrap_socket(sock, server_hostname=self.host)
+                    sock = cast("_Socket", self._tls.wrap_socket(sock, server_hostname=self.host))
                 sock.settimeout(self._timeout)
-                self.sock = sock
+                self.sock = self.wire = sock
                 return
             except OSError as failed:
                 sock.close()

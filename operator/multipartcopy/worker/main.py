@@ -1,4 +1,4 @@
-"""The worker: reads its task, copies the parts of its index, reports, exits.
+"""The worker: reads its task, copies or reads the parts of its index, reports, exits.
 
 Exit status: 0 when nothing went wrong (parts may be left that the report has no room for),
 42 for a permanent error, 143 after SIGTERM, 1 for anything that a new pod may mend.
@@ -21,11 +21,13 @@ from multipartcopy.api import names
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import Report
 from multipartcopy.api.task import Task, Work, decode_task, upload_hash
+from multipartcopy.worker.answers import Part
 from multipartcopy.worker.errors import Failure, Side
 from multipartcopy.worker.http import Connection, Store
 from multipartcopy.worker.listing import StoredPart, list_parts
 from multipartcopy.worker.progress import Progress
-from multipartcopy.worker.relay import Copied, Part, Patience, Stream
+from multipartcopy.worker.relay import Done, Patience, Stream
+from multipartcopy.worker.trailers import Trailers
 
 SECRETS_VARIABLE = "MULTIPARTCOPY_SECRETS"
 REPORT_VARIABLE = "MULTIPARTCOPY_REPORT"
@@ -34,7 +36,6 @@ TERMINATION_LOG = "/dev/termination-log"
 
 EXIT_RETRY = 1
 EXIT_TERMINATED = 128 + signal.SIGTERM
-LIST_TIMEOUT = 60.0
 _PATIENCE = Patience()
 
 
@@ -58,7 +59,7 @@ def main(environ: Mapping[str, str], patience: Patience = _PATIENCE) -> int:
     work = task.work[int(environ[names.INDEX_VARIABLE])]
     progress = Progress(
         Path(environ.get(REPORT_VARIABLE, TERMINATION_LOG)),
-        Report(upload_hash(task.upload_id), task.attempt, task.run, work.batch),
+        Report(upload_hash(task.upload_id), task.attempt, task.run, work.batch, read=task.read),
     )
     secrets = Path(environ.get(SECRETS_VARIABLE, names.SECRETS_DIRECTORY))
     worker = Worker(task, work, progress, patience)
@@ -101,17 +102,28 @@ class Worker:
         """Returns the exit status. Raises what nobody expected."""
         task = self._task
         start = time.monotonic()
-        _log("start", batch=self._batch, parts=len(self._todo), streams=task.streams)
+        _log(
+            "start",
+            batch=self._batch,
+            parts=len(self._todo),
+            streams=task.streams,
+            read=task.read,
+        )
         source = Store(Side.SOURCE, task.source, secrets)
         destination = Store(Side.DESTINATION, task.destination, secrets)
+        trailers = Trailers()
         self._streams = [
-            Stream(task, source, destination, self._patience, self.stop)
+            Stream(task, source, destination, self._patience, self.stop, trailers)
             for _ in range(task.streams)
         ]
         try:
-            if task.checksum and self._todo:
-                self._skip_stored(Connection(destination, LIST_TIMEOUT))
-            return self._copy()
+            if task.checksum and self._todo and not (task.again or task.read):
+                self._skip_stored(
+                    Connection(
+                        destination, silence=self._patience.silence, step=self._patience.chunk
+                    )
+                )
+            return self._run_parts()
         except Failure as failure:
             self.fail(failure.reason, str(failure))
             return names.EXIT_PERMANENT
@@ -124,27 +136,27 @@ class Worker:
         _log("error", reason=reason, error=message, part=part)
         self._progress.fail(reason, message, part, sent=self._sent())
 
-    def _copy(self) -> int:
-        """Copy what is to be done; returns the exit status.
+    def _run_parts(self) -> int:
+        """Do what is to be done; returns the exit status.
 
         A part that is given up must not lose the others; but when one after the other is given up,
         it is not the part's fault, and a later pod may have better luck.
         """
         pool = ThreadPoolExecutor(len(self._streams))
         idle = list(self._streams)
-        running: dict[Future[Copied], tuple[Part, Stream, float]] = {}
+        running: dict[Future[Done], tuple[Part, Stream, float]] = {}
         given_up_in_a_row = 0
         while True:
             while idle and self._todo and len(running) < self._progress.room():
                 part, stream = self._part(self._todo.popleft()), idle.pop()
-                running[pool.submit(stream.copy, part)] = part, stream, time.monotonic()
+                running[pool.submit(stream.run, part)] = part, stream, time.monotonic()
             if not running:
                 return EXIT_RETRY if self._progress.error else 0
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 part, stream, start = running.pop(future)
                 idle.append(stream)
                 try:
-                    copied = future.result()
+                    done = future.result()
                 except Failure as failure:
                     self.fail(failure.reason, str(failure), part.number)
                     if failure.permanent:
@@ -154,8 +166,8 @@ class Worker:
                         self._todo.clear()
                 else:
                     given_up_in_a_row = 0
-                    self._progress.add(part.number, copied.etag, copied.crc, sent=self._sent())
-                    _log_part(part, copied, time.monotonic() - start)
+                    self._progress.add(part.number, done.etag, done.crc, sent=self._sent())
+                    _log_part(part, done, time.monotonic() - start)
 
     def _part(self, number: int) -> Part:
         offset = (number - 1) * self._task.part_size
@@ -200,7 +212,7 @@ def _log(message: str, **fields: Any) -> None:
     print(json.dumps({"message": message, **fields}), flush=True)
 
 
-def _log_part(part: Part, copied: Copied, seconds: float) -> None:
+def _log_part(part: Part, done: Done, seconds: float) -> None:
     rate = part.length / 2**20 / max(seconds, 0.001)
     _log(
         "part",
@@ -208,5 +220,5 @@ def _log_part(part: Part, copied: Copied, seconds: float) -> None:
         bytes=part.length,
         seconds=round(seconds, 3),
         mibPerSecond=round(rate, 1),
-        tries=copied.tries,
+        tries=done.tries,
     )

@@ -54,7 +54,7 @@ class Progress:
         self._report = replace(
             self._report,
             parts=format_ranges(self._parts),
-            etags=tuple(etag for _, (etag, _) in done),
+            etags=() if self._report.read else tuple(etag for _, (etag, _) in done),
             crc64nvme=pack_crcs([crc for _, (_, crc) in done]),
             sent=sent,
         )

@@ -1,43 +1,25 @@
-"""One part: a ranged GET streamed into an UploadPart, never held in memory.
-
-https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
-https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPart.html
-"""
+"""One part: a ranged GET, streamed into an UploadPart or only summed up, never held in memory."""
 
 import random
-import re
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from typing import NamedTuple
 
-from awscrt.checksums import crc64nvme
-
 from multipartcopy.api.reasons import Reason
-from multipartcopy.api.report import encode_crc
-from multipartcopy.api.task import Task
+from multipartcopy.api.task import Read, Task
 from multipartcopy.worker import framing
-from multipartcopy.worker.errors import UNAVAILABLE, Failure, Side
+from multipartcopy.worker.answers import Part, Sums, check_crc, check_md5, check_range, stored_etag
+from multipartcopy.worker.errors import Failure
 from multipartcopy.worker.http import Connection, Store
 from multipartcopy.worker.signing import EMPTY_PAYLOAD, UNSIGNED_PAYLOAD, UNSIGNED_TRAILER
-
-SOURCE_TIMEOUT = 60.0
-"""Seconds without a byte."""
-DESTINATION_TIMEOUT = 300.0
-"""Seconds without an answer: stores hash a part before they answer, and are silent meanwhile."""
+from multipartcopy.worker.trailers import Trailers, refused
 
 
-class Part(NamedTuple):
-    """``offset`` and ``length`` in bytes; ``length`` > 0."""
-
-    number: int
-    offset: int
-    length: int
-
-
-class Copied(NamedTuple):
-    """A part that the destination holds: its ETag without quotes, the CRC64NVME of its bytes."""
+class Done(NamedTuple):
+    """A part that was copied or read: the CRC64NVME of its bytes, and its ETag, without quotes, if copied."""
 
     etag: str
     crc: int
@@ -50,19 +32,26 @@ class Patience:
 
     The grace is for a Secret that rotates and a store that restarts. The pauses between tries are
     random, up to ``pause`` seconds at first, doubling up to ``longest_pause``.
+
+    And when a try is, in seconds: ``silence`` of the object that is read; ``answer`` for the silence
+    after the last byte sent, for stores hash a part before they answer; ``chunk`` for a MiB in either
+    direction. That is 3.5 KB/s: many streams may share a line, but at less a part takes days.
     """
 
     tries: int = 6
     grace: float = 30.0
     pause: float = 0.5
     longest_pause: float = 20.0
+    silence: float = 60.0
+    answer: float = 300.0
+    chunk: float = 300.0
 
     def delay(self, tries: int) -> float:
         return random.uniform(0, min(self.longest_pause, self.pause * 2 ** (tries - 1)))  # noqa: S311
 
 
 class Stream:
-    """Copies one part at a time, with two connections and one buffer of its own."""
+    """Copies or reads one part at a time, with two connections and one buffer of its own."""
 
     def __init__(
         self,
@@ -71,25 +60,33 @@ class Stream:
         destination: Store,
         patience: Patience,
         stop: threading.Event,
+        trailers: Trailers,
     ) -> None:
         """``stop`` makes the stream give up in the middle of a part."""
         self.sent = 0
         """Payload bytes, those of failed tries included."""
         self._task = task
-        self._source = Connection(source, SOURCE_TIMEOUT)
-        self._destination = Connection(destination, DESTINATION_TIMEOUT)
+        self._origin = destination if task.read is Read.DESTINATION else source
+        self._etag = task.read_etag if task.read else task.source_etag
+        step = patience.chunk
+        self._from = Connection(self._origin, silence=patience.silence, step=step)
+        self._to = Connection(destination, silence=patience.answer, step=step)
         self._patience = patience
         self._stop = stop
+        self._trailers = trailers
         self._buffer = memoryview(bytearray(framing.CHUNK))
 
-    def copy(self, part: Part) -> Copied:
-        """Raises the Failure of the last try, or the first that is permanent."""
+    def run(self, part: Part) -> Done:
+        """Copy the part, or read it where the task says so.
+
+        Raises the Failure of the last try, or the first that is permanent.
+        """
         failing_since: float | None = None
         tries = 1
         while True:
             try:
                 etag, crc = self._try(part)
-                return Copied(etag, crc, tries)
+                return Done(etag, crc, tries)
             except Failure as failure:
                 now = time.monotonic()
                 failing_since = failing_since or now
@@ -106,28 +103,55 @@ class Stream:
             tries += 1
 
     def _try(self, part: Part) -> tuple[str, int]:
+        """ETag and CRC64NVME."""
         try:
             body = self._open(part)
-            crc = self._send(part, body)
-            return self._stored(crc), crc
+            return self._read(part, body) if self._task.read else self._copy(part, body)
         except BaseException:
             # An upload that is cut off is not stored; a kept connection would be out of step.
-            self._source.close()
-            self._destination.close()
+            self._from.close()
+            self._to.close()
             raise
 
     def _open(self, part: Part) -> HTTPResponse:
-        task, version = self._task, self._task.source.version_id
+        version = self._origin.version_id
         last = part.offset + part.length - 1
-        headers = {"Range": f"bytes={part.offset}-{last}", "If-Match": f'"{task.source_etag}"'}
+        headers = {"Range": f"bytes={part.offset}-{last}", "If-Match": f'"{self._etag}"'}
         query = {"versionId": version} if version else {}
-        self._source.request("GET", query, headers, EMPTY_PAYLOAD)
-        body = self._source.answer()
-        check_range(body, part, size=task.size, etag=task.source_etag)
+        self._from.request("GET", query, headers, EMPTY_PAYLOAD)
+        body = self._from.answer()
+        check_range(body, part, side=self._origin.side, size=self._task.size, etag=self._etag)
         return body
 
-    def _send(self, part: Part, body: HTTPResponse) -> int:
-        """Start the UploadPart and stream the body into it; returns the CRC64NVME."""
+    def _read(self, part: Part, body: HTTPResponse) -> tuple[str, int]:
+        sums = Sums(md5=False)
+        for chunk in self._chunks(part, body):
+            sums.update(chunk)
+        return "", sums.crc
+
+    def _copy(self, part: Part, body: HTTPResponse) -> tuple[str, int]:
+        """Raises Failure where the store refuses the part, or holds other bytes than we sent."""
+        sums = Sums(md5=self._task.md5)
+        try:
+            self._send(part, body, sums)
+            answer = self._to.answer()
+            self._to.read(answer)
+        except Failure as failure:
+            if self._task.checksum and failure.reason is Reason.REQUEST_REFUSED:
+                raise refused(str(failure)) from failure
+            raise
+        etag = stored_etag(answer)
+        echo = answer.headers.get(framing.CRC_HEADER)
+        if echo is not None:
+            check_crc(echo, sums.crc)
+        elif self._task.checksum:
+            self._trailers.check(self._to, self._task.upload_id, part, sums.crc)
+        if sums.md5:
+            check_md5(answer, etag, sums.md5)
+        return etag, sums.crc
+
+    def _send(self, part: Part, body: HTTPResponse, sums: Sums) -> None:
+        """Start the UploadPart and stream the body into it."""
         query = {"partNumber": str(part.number), "uploadId": self._task.upload_id}
         framed = self._task.checksum
         if framed:
@@ -137,66 +161,23 @@ class Stream:
                 "x-amz-trailer": framing.CRC_HEADER,
             }
             wire_length = framing.encoded_length(part.length)
-            self._destination.request("PUT", query, headers, UNSIGNED_TRAILER, wire_length)
+            self._to.request("PUT", query, headers, UNSIGNED_TRAILER, wire_length)
         else:
-            self._destination.request("PUT", query, {}, UNSIGNED_PAYLOAD, part.length)
-        crc = 0
+            self._to.request("PUT", query, {}, UNSIGNED_PAYLOAD, part.length)
+        for index, chunk in enumerate(self._chunks(part, body)):
+            sums.update(chunk)
+            if framed:
+                self._to.send(framing.head(len(chunk), first=index == 0))
+            self._to.send(chunk)
+            self.sent += len(chunk)
+        if framed:
+            self._to.send(framing.tail(sums.crc))
+
+    def _chunks(self, part: Part, body: HTTPResponse) -> Iterator[memoryview]:
+        """The body, one buffer after the other, each overwritten by the next."""
         for start in range(0, part.length, framing.CHUNK):
             chunk = self._buffer[: min(framing.CHUNK, part.length - start)]
-            self._source.read_into(body, chunk)
-            crc = crc64nvme(chunk, crc)
-            if framed:
-                self._destination.send(framing.head(len(chunk), first=start == 0))
-            self._destination.send(chunk)
-            self.sent += len(chunk)
+            self._from.read_into(body, chunk)
+            yield chunk
             if self._stop.is_set():
                 raise Failure(Reason.WORKER_TERMINATED, "stopped in the middle of a part")
-        if framed:
-            self._destination.send(framing.tail(crc))
-        return crc
-
-    def _stored(self, crc: int) -> str:
-        """The ETag of the part; raises Failure where the store holds other bytes than we sent."""
-        answer = self._destination.answer()
-        self._destination.read(answer)
-        etag = answer.headers.get("ETag", "").strip('"')
-        echo = answer.headers.get(framing.CRC_HEADER)
-        if answer.status != 200 or not etag:
-            problem = f"UploadPart answered {answer.status} with the ETag {etag!r}"
-        elif echo is not None and echo != encode_crc(crc):
-            message = f"UploadPart answered the CRC64NVME {echo}, sent was {encode_crc(crc)}"
-            raise Failure(Reason.CHECKSUM_MISMATCH, f"{Side.DESTINATION}: {message}")
-        else:
-            return etag
-        raise Failure(UNAVAILABLE[Side.DESTINATION], f"{Side.DESTINATION}: {problem}")
-
-
-def check_range(answer: HTTPResponse, part: Part, *, size: int, etag: str) -> None:
-    """Raises Failure unless the answer is exactly this range of the object that was pinned."""
-    side = Side.SOURCE
-    found = answer.headers.get("ETag", "").strip('"')
-    if answer.status != 206:
-        message = f"{side}: a range was answered with {answer.status} instead of 206"
-        # Without the object's ETag it is not the object: a proxy's page, which will pass.
-        if found != etag:
-            raise Failure(UNAVAILABLE[side], message)
-        raise Failure(Reason.RANGE_NOT_SUPPORTED, message, permanent=True)
-    if found != etag:
-        message = f"{side}: the ETag was {etag}, now it is {found or 'missing'}"
-        raise Failure(Reason.SOURCE_CHANGED, message, permanent=True)
-    content_range = answer.headers.get("Content-Range", "")
-    total = re.fullmatch(r"bytes \d+-\d+/(\d+)", content_range)
-    if total and int(total[1]) != size:
-        message = f"{side}: the size was {size} bytes, now it is {total[1]}"
-        raise Failure(Reason.SOURCE_CHANGED, message, permanent=True)
-    wanted = f"bytes {part.offset}-{part.offset + part.length - 1}/{size}"
-    if content_range != wanted:
-        message = f"{side}: asked for '{wanted}', answered '{content_range}'"
-        raise Failure(Reason.RANGE_NOT_SUPPORTED, message, permanent=True)
-    length = answer.headers.get("Content-Length")
-    if length is None:
-        message = f"{side}: a range was answered without a Content-Length (chunked)"
-        raise Failure(Reason.RANGE_NOT_SUPPORTED, message, permanent=True)
-    if length != str(part.length):
-        message = f"{side}: Content-Length is {length} for {part.length} bytes"
-        raise Failure(UNAVAILABLE[side], message)

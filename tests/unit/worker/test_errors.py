@@ -1,8 +1,11 @@
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
 import pytest
 
 from multipartcopy.api.reasons import Reason
 from multipartcopy.worker.errors import Side, judge
-from multipartcopy.worker.http import parse_error
+from multipartcopy.worker.http import parse_error, parse_retry_after
 
 SOURCE, DESTINATION = Side.SOURCE, Side.DESTINATION
 FINAL, RETRY = True, False
@@ -48,11 +51,34 @@ FINAL, RETRY = True, False
         (DESTINATION, 400, "AuthorizationHeaderMalformed", Reason.REQUEST_REFUSED, FINAL),
         (DESTINATION, 413, "", Reason.REQUEST_REFUSED, FINAL),
         (DESTINATION, 501, "NotImplemented", Reason.REQUEST_REFUSED, FINAL),
+        (DESTINATION, 501, "", Reason.REQUEST_REFUSED, FINAL),
+        (DESTINATION, 200, "InternalError", Reason.DESTINATION_UNAVAILABLE, RETRY),
+        (DESTINATION, 200, "NoSuchUpload", Reason.UPLOAD_LOST, FINAL),
         (DESTINATION, 400, "", Reason.DESTINATION_UNAVAILABLE, RETRY),
     ],
 )
 def test_judge(side: Side, status: int, code: str, reason: Reason, permanent: bool) -> None:
-    assert judge(side, status, code) == (reason, permanent)
+    """A source is only read; a destination is written to."""
+    assert judge(side, status, code, pinned=side is SOURCE) == (reason, permanent)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "reason", "permanent"),
+    [
+        (404, "NoSuchKey", Reason.DESTINATION_CHANGED, FINAL),
+        (404, "NoSuchBucket", Reason.BUCKET_NOT_FOUND, FINAL),
+        (412, "PreconditionFailed", Reason.DESTINATION_CHANGED, FINAL),
+        (412, "", Reason.DESTINATION_CHANGED, FINAL),
+        (416, "InvalidRange", Reason.DESTINATION_CHANGED, FINAL),
+        (404, "", Reason.DESTINATION_UNAVAILABLE, RETRY),
+        (416, "", Reason.DESTINATION_UNAVAILABLE, RETRY),
+        (503, "SlowDown", Reason.DESTINATION_UNAVAILABLE, RETRY),
+    ],
+)
+def test_judge_of_a_destination_that_is_read(
+    status: int, code: str, reason: Reason, permanent: bool
+) -> None:
+    assert judge(DESTINATION, status, code, pinned=True) == (reason, permanent)
 
 
 @pytest.mark.parametrize(
@@ -67,3 +93,27 @@ def test_judge(side: Side, status: int, code: str, reason: Reason, permanent: bo
 )
 def test_parse_error(body: bytes, expected: tuple[str, str]) -> None:
     assert parse_error(body) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("7", 7),
+        ("0", 0),
+        ("7200", 60),
+        ("9" * 5000, 0),
+        ("-1", 0),
+        ("", 0),
+        ("soon", 0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("Wed, 21 Oct 99999999999999999999 07:28:00 GMT", 0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 60),
+    ],
+)
+def test_retry_after(value: str, seconds: float) -> None:
+    assert parse_retry_after(value) == seconds
+
+
+def test_retry_after_a_date() -> None:
+    date = datetime.now(UTC) + timedelta(seconds=30)
+    assert 25 < parse_retry_after(format_datetime(date, usegmt=True)) <= 30

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from awscrt.checksums import crc64nvme
 
 from multipartcopy.api.reasons import Reason
-from multipartcopy.api.report import Report, capacity, decode_report
+from multipartcopy.api.report import Report, capacity, decode_report, unpack_crcs
 from multipartcopy.api.spec import AddressingStyle, S3Location
-from multipartcopy.api.task import Task, Work
+from multipartcopy.api.task import Read, Task, Work
 from multipartcopy.worker.main import main
 from multipartcopy.worker.relay import Patience, Stream
-from tests.unit.worker.scripted import SIZE, Handler, Script, error, right, stored_as
+from tests.unit.worker.scripted import BODY, SIZE, Handler, Script, error, right, stored_as
 
 PART_SIZE = 100_000
 Run = Callable[..., tuple[int, Report]]
@@ -28,9 +29,8 @@ def _sigterm() -> Iterator[None]:
 
 @pytest.fixture
 def run(script: Script, tmp_path: Path) -> Run:
-    def run(
-        *, checksum: bool = False, streams: int = 2, anonymous: bool = True
-    ) -> tuple[int, Report]:
+    def run(*, streams: int = 2, anonymous: bool = True, **fields: Any) -> tuple[int, Report]:
+        """``fields`` are of the task."""
         location = S3Location(
             "b",
             "k",
@@ -38,9 +38,18 @@ def run(script: Script, tmp_path: Path) -> Run:
             addressing_style=AddressingStyle.PATH,
             anonymous=anonymous,
         )
-        work = (Work(9, ""), Work(5, "1-30"))
         task = Task(
-            location, "pinned", SIZE, location, "id", 1, 1, PART_SIZE, streams, checksum, work
+            source=location,
+            source_etag="pinned",
+            size=SIZE,
+            destination=location,
+            upload_id="id",
+            attempt=1,
+            run=1,
+            part_size=PART_SIZE,
+            streams=streams,
+            work=(Work(9, ""), Work(5, "1-30")),
+            **{"checksum": False} | fields,
         )
         environ = {
             "MULTIPARTCOPY_TASK": task.encode(),
@@ -124,6 +133,26 @@ def test_an_empty_listing_is_asked_for_once(script: Script, run: Run) -> None:
     assert sum("part-number-marker" in request.path for request in script.requests) == 1
 
 
+def test_a_checksum_that_is_refused(script: Script, run: Run) -> None:
+    script.puts += [error(400, "InvalidArgument")] * 2
+    code, report = run(checksum=True)
+    assert (code, report.parts) == (42, "")
+    assert report.error
+    assert report.error.code == Reason.CHECKSUM_REFUSED
+
+
+@pytest.mark.parametrize("read", Read)
+def test_reading_again(script: Script, run: Run, read: Read) -> None:
+    code, report = run(read=read, read_etag="pinned", checksum=True, md5=True)
+    assert (code, report.read, report.parts, report.etags) == (0, read, "1-30", ())
+    assert (report.sent, report.error) == (0, None)
+    starts = range(0, SIZE, PART_SIZE)
+    crcs = [crc64nvme(BODY[start : start + PART_SIZE]) for start in starts]
+    assert unpack_crcs(report.crc64nvme) == crcs
+    assert len(script.requests) == 30
+    assert all(request.headers["Range"] for request in script.requests)
+
+
 def test_no_credentials(run: Run) -> None:
     code, report = run(anonymous=False)
     assert code == 1
@@ -133,10 +162,10 @@ def test_no_credentials(run: Run) -> None:
 
 
 def test_what_nobody_expected(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def copy(stream: Stream, part: Any) -> None:
+    def run_part(stream: Stream, part: Any) -> None:
         raise ZeroDivisionError("never")
 
-    monkeypatch.setattr(Stream, "copy", copy)
+    monkeypatch.setattr(Stream, "run", run_part)
     code, report = run()
     assert code == 1
     assert report.error

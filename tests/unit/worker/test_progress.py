@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given
@@ -11,6 +12,8 @@ from multipartcopy.api.report import (
     decode_report,
     unpack_crcs,
 )
+from multipartcopy.api.task import Read
+from multipartcopy.plan import MAX_BATCH_SIZE
 from multipartcopy.worker.progress import Progress, peak_rss, plain
 
 EMPTY = Report("0123abcd", 1, 2, 3)
@@ -49,6 +52,18 @@ def test_the_message_never_exceeds_its_limit(
     assert report
     assert len(report.etags) == progress.parts
     assert progress.parts == len(numbers) or progress.room() == 0
+
+
+def test_a_reading_has_room_for_a_whole_batch_and_no_etags(tmp_path: Path) -> None:
+    file = tmp_path / "report"
+    progress = Progress(file, replace(EMPTY, read=Read.SOURCE))
+    for number in range(1, 10_000, 10_000 // MAX_BATCH_SIZE)[:MAX_BATCH_SIZE]:
+        progress.add(number, "", 2**64 - number, sent=0)
+    progress.fail(Reason.SOURCE_CHANGED, "x" * 1000, 10_000, sent=0)
+    report = decode_report(file.read_text())
+    assert report
+    assert (progress.parts, report.etags) == (MAX_BATCH_SIZE, ())
+    assert unpack_crcs(report.crc64nvme)[0] == 2**64 - 1
 
 
 def test_plain() -> None:

@@ -1,0 +1,298 @@
+"""What the operator tells Prometheus, and that nothing keeps it from naming an upload that it leaves behind."""
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from multipartcopy.__main__ import _listener
+from multipartcopy.api.codec import to_json
+from multipartcopy.api.names import FINALIZER
+from multipartcopy.api.reasons import Reason
+from multipartcopy.api.status import Failing, Phase, Status, Upload
+from multipartcopy.handlers import Options
+from multipartcopy.jobs import Image
+from multipartcopy.kube import KubeError
+from multipartcopy.metrics import _MOST_LEFT_BEHIND, ListenError, Metrics
+from multipartcopy.reconcile import decide as steps
+from multipartcopy.reconcile.act import Effects, Memory
+from multipartcopy.reconcile.controller import Controller
+from multipartcopy.reconcile.decide import Write, decide
+from multipartcopy.reconcile.facts import Limits, format_time
+from multipartcopy.s3.control import ListedUpload
+from multipartcopy.s3.errors import Kind, S3Error
+from tests.unit.facts import CLAIMED, NOW, OWNER, SPEC, UPLOADING, facts
+from tests.unit.test_races import FakeKube
+
+ROOT = Path(__file__).parents[2]
+OWN = ("multipartcopy-system", "operator-0")
+AWAY = S3Error("destination", "s3://to/key", "ListParts", Kind.RETRY, "SlowDown", "m")
+
+# The longest that the resource takes.
+ENDPOINT = f"https://{'h' * 500}.io"
+BUCKET = "b" * 63
+KEY = 'k"\\\n' + "k" * 1020
+UPLOAD_ID = "u" * 2048
+LONGEST = replace(
+    SPEC.destination, s3=replace(SPEC.destination.s3, endpoint=ENDPOINT, bucket=BUCKET, key=KEY)
+)
+
+
+def sample(metrics: Metrics, name: str, /, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, labels)
+
+
+class Kube(FakeKube):
+    """``leaving``: its namespace is being deleted, where nothing can be created any more."""
+
+    def __init__(self, status: Status, *, leaving: bool = False) -> None:
+        super().__init__(status)
+        self.leaving = leaving
+        self.messages: dict[str, list[str]] = {}
+
+    def create_event(self, namespace: str, event: dict[str, Any]) -> None:
+        if self.leaving and namespace == OWNER.namespace:
+            raise KubeError(403, "forbidden: namespace default is being terminated")
+        assert event["involvedObject"]["namespace"] == event["metadata"]["namespace"] == namespace
+        if event["reason"] == Reason.UPLOAD_LEFT_BEHIND:
+            self.messages.setdefault(namespace, []).append(event["message"])
+
+    def list_jobs(self, namespace: str, uid: str) -> list[Any]:
+        return []
+
+    def list_pods(self, namespace: str, uid: str) -> list[Any]:
+        return []
+
+
+def effects(kube: FakeKube, pod: tuple[str, str] | None = None) -> Effects:
+    return Effects(kube, Image("i"), pod, Limits())  # type: ignore[arg-type]
+
+
+def names_all(text: str) -> bool:
+    return all(word in text for word in (ENDPOINT, BUCKET, KEY, UPLOAD_ID))
+
+
+@pytest.mark.parametrize("leaving", [False, True])
+@pytest.mark.parametrize("pod", [OWN, None])
+@pytest.mark.parametrize("deleted", [True, False])
+def test_an_upload_left_behind_is_named_wherever_it_can_be(caplog, leaving, pod, deleted):
+    """In full, even the longest; the namespace may be going, and the operator may be in no pod."""
+    yesterday = NOW - timedelta(days=1)
+    failing = None if deleted else Failing("SourceNotFound", "m", format_time(yesterday))
+    status = replace(UPLOADING, upload=Upload(UPLOAD_ID), failing=failing)
+    kube = Kube(status, leaving=leaving)
+    assert kube.body
+    kube.body["spec"] = to_json(replace(SPEC, destination=LONGEST))
+    if deleted:
+        mark = {"finalizers": [FINALIZER], "deletionTimestamp": format_time(yesterday)}
+        kube.body["metadata"] |= mark
+    effect = effects(kube, pod)
+    trouble = (Reason.SECRET_NOT_FOUND, "there is no Secret")
+    seen = replace(facts(trouble=trouble), resource=kube.read())
+    action = decide(seen, Limits())
+    assert isinstance(action, steps.GiveUpAbort)
+    with caplog.at_level(logging.ERROR):
+        effect.perform(action, seen, Memory())
+    (line,) = caplog.messages
+    assert names_all(line)
+    labels = {"namespace": OWNER.namespace, "name": OWNER.name, "endpoint": ENDPOINT}
+    labels |= {"bucket": BUCKET, "key": KEY, "upload_id": UPLOAD_ID, "owner": "ours"}
+    assert sample(effect.metrics, "multipartcopy_upload_left_behind", **labels) == 1
+    told = ([] if leaving else [OWNER.namespace]) + ([OWN[0]] if pod else [])
+    assert list(kube.messages) == told
+    assert all(names_all(message) for (message,) in kube.messages.values())
+    assert all(m.startswith("default/copy: ") for m in kube.messages.get(OWN[0], []))
+    after = kube.read().status
+    assert after.upload == Upload(UPLOAD_ID)
+    assert after.claim is None  # it is let go
+
+
+@pytest.mark.parametrize(
+    ("status", "strays", "uploads"),
+    [
+        (UPLOADING, (), ["upload-1"]),
+        (UPLOADING, ("stray",), ["upload-1", "stray"]),
+        (CLAIMED, (), ["unknown"]),
+    ],
+)
+def test_each_upload_has_its_series(status, strays, uploads):
+    effect = effects(kube := FakeKube(status))
+    seen = replace(facts(), resource=kube.read(), strays=strays)
+    action = steps.GiveUpAbort(Phase.ABORTING, Reason.ABORTING, "m")
+    effect.perform(action, seen, Memory())
+    assert left_behind(effect.metrics) == [(upload, "ours") for upload in uploads]
+
+
+def test_an_upload_that_may_be_a_strangers_is_told_apart(monkeypatch):
+    """Who aborts what an alert names must not abort somebody else's."""
+    other = ListedUpload("other", NOW)
+
+    class Store:
+        def abort(self, upload_id: str) -> None: ...
+
+        def upload_exists(self, upload_id: str) -> bool:
+            return False
+
+        def list_uploads(self) -> Any:
+            return [other], NOW
+
+        def list_parts(self, upload_id: str) -> Any:
+            return [], True
+
+    monkeypatch.setattr(Effects, "_store", lambda *_: Store())
+    effect = effects(kube := FakeKube(UPLOADING))
+    seen = replace(facts(), resource=kube.read())
+    effect.perform(steps.Abort(Phase.ABORTING, Reason.ABORTING, "m"), seen, Memory())
+    assert left_behind(effect.metrics) == [("other", "unknown")]
+
+
+def left_behind(metrics: Metrics) -> list[tuple[str, str]]:
+    return [
+        (s.labels["upload_id"], s.labels["owner"])
+        for family in metrics.registry.collect()
+        for s in family.samples
+        if s.name == "multipartcopy_upload_left_behind"
+    ]
+
+
+def test_the_series_of_uploads_are_bounded_and_the_oldest_goes():
+    metrics = Metrics()
+    for number in (*range(_MOST_LEFT_BEHIND), *range(5), _MOST_LEFT_BEHIND):
+        metrics.left_behind("ns", "n", SPEC.destination.s3, str(number), ours=True)
+    kept = range(1, _MOST_LEFT_BEHIND + 1)
+    assert left_behind(metrics) == [(str(number), "ours") for number in kept]
+
+
+def test_a_copy_is_counted_once_when_it_ends():
+    kube = FakeKube(UPLOADING)
+    effect = effects(kube)
+    for message in ("m", "another"):
+        seen = replace(facts(), resource=kube.read())
+        failed = Write(Phase.FAILED, Reason.SOURCE_NOT_FOUND, message, seen.status)
+        effect.perform(failed, seen, Memory())
+        assert kube.read().status.conditions[0].message == message
+    name = "multipartcopy_copies_finished_total"
+    labels = {"phase": "Failed", "reason": "SourceNotFound"}
+    assert sample(effect.metrics, name, **labels) == 1
+    assert sample(effect.metrics, name, phase="Succeeded", reason="Copied") == 0
+
+
+def test_what_a_store_answers_is_counted(monkeypatch):
+    def store(*_: Any) -> None:
+        raise AWAY
+
+    monkeypatch.setattr(Effects, "_store", store)
+    effect = effects(kube := FakeKube(UPLOADING))
+    seen = replace(facts(), resource=kube.read())
+    effect.perform(steps.ListParts(Phase.COPYING, Reason.COPYING, "m"), seen, Memory())
+    labels = {"side": "destination", "reason": "DestinationUnavailable"}
+    assert sample(effect.metrics, "multipartcopy_store_errors_total", **labels) == 1
+
+
+def test_a_copy_is_under_way_as_long_as_it_is_worked_on(monkeypatch):
+    kube = Kube(replace(UPLOADING, phase=Phase.ABORTING))
+    body = kube.get_copy("", "")
+    body["metadata"] |= {"finalizers": [FINALIZER], "deletionTimestamp": format_time(NOW)}
+    kube.body = body
+    effect = effects(kube)
+    seen = []
+
+    def under_way() -> float | None:
+        return sample(effect.metrics, "multipartcopy_copies_under_way", phase="Aborting")
+
+    async def work() -> None:
+        controller, loop = Controller(kube, effect), asyncio.get_running_loop()  # type: ignore[arg-type]
+
+        def store(*_: Any) -> None:
+            seen.append(under_way())
+            kube.body = None
+            loop.call_soon_threadsafe(controller.notice, body)
+            raise AWAY
+
+        monkeypatch.setattr(Effects, "_store", store)
+        controller.notice(body)
+        (task,) = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.wait_for(task, 60)
+        await controller.stop(0)
+
+    asyncio.run(work())
+    assert seen == [1]
+    assert under_way() == 0
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[Metrics, int]]:
+    metrics = Metrics()
+    server = metrics.serve("127.0.0.1", 0)
+    yield metrics, server.server_port
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_scrape(served):
+    """Names and help as Prometheus wants them, and labels that survive."""
+    metrics, port = served
+    metrics.left_behind("ns", "n", LONGEST.s3, UPLOAD_ID, ours=True)
+    metrics.store_error("source", Reason.ACCESS_DENIED)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        families = {f.name: f for f in text_string_to_metric_families(answer.read().decode())}
+    ours = {name for name in families if name.startswith("multipartcopy_")}
+    assert ours == {
+        "multipartcopy_copies_under_way",
+        "multipartcopy_copies_finished",  # _total is of its sample
+        "multipartcopy_store_errors",
+        "multipartcopy_upload_left_behind",
+    }
+    assert all("?" in families[name].documentation for name in ours)
+    assert {"process_start_time_seconds", "process_resident_memory_bytes"} <= families.keys()
+    (left,) = families["multipartcopy_upload_left_behind"].samples
+    assert (left.labels["key"], left.labels["upload_id"]) == (KEY, UPLOAD_ID)
+
+
+def test_a_port_that_is_taken_is_told_in_a_sentence(served):
+    _, port = served
+    with pytest.raises(ListenError, match="Address already in use"):
+        Metrics().serve("127.0.0.1", port)
+    command = [sys.executable, "-m", "multipartcopy", "operator", f"--metrics=127.0.0.1:{port}"]
+    environment = {**os.environ, "PYTHONPATH": "operator"}
+    tried = subprocess.run(
+        command, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=60
+    )
+    message = f"multipartcopy: no metrics at 127.0.0.1:{port}: Address already in use\n"
+    assert (tried.returncode, tried.stderr) == (1, message)
+
+
+@pytest.mark.parametrize(
+    ("text", "listener"),
+    [("127.0.0.1:9", ("127.0.0.1", 9)), ("[::]:9", ("::", 9)), ("", None)],
+)
+def test_where_to_listen(text, listener):
+    assert _listener(text) == listener
+
+
+@pytest.mark.parametrize("text", ["8081", ":8081", "a", "a:b", "a:99999", "http://a:1", "a:1/m"])
+def test_what_is_no_place_to_listen(text):
+    with pytest.raises(Exception, match=r"is not like 0\.0\.0\.0:8081"):
+        _listener(text)
+
+
+def test_the_deployment_names_the_port():
+    deployment = yaml.safe_load((ROOT / "manifests/deployment.yaml").read_text())
+    template = deployment["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert Options().metrics
+    assert Options().metrics[1] == ports["metrics"]
+    annotations = template["metadata"]["annotations"]
+    assert annotations["prometheus.io/port"] == str(ports["metrics"])
