@@ -10,12 +10,30 @@ from dataclasses import dataclass, replace
 import pytest
 from awscrt.checksums import crc64nvme
 
-from multipartcopy.api.spec import Overwrite, Reference, S3Location, Side, Spec
+from dev.servers import ACCESS_KEY, SECRET_KEY, Server
+from multipartcopy.api.spec import (
+    Overwrite,
+    Reference,
+    S3Location,
+    Side,
+    Spec,
+    VerificationMode,
+)
 from multipartcopy.api.status import Phase, Pin, Plan, Upload
 from multipartcopy.jobs import Image
 from multipartcopy.reconcile import ledger, outcome
 from multipartcopy.reconcile.act import Effects, Memory
-from multipartcopy.reconcile.decide import Abort, CreateUpload, Settle, Wait, Write
+from multipartcopy.reconcile.decide import (
+    Abort,
+    AbortStrays,
+    Conclude,
+    CreateUpload,
+    DoWithoutChecksum,
+    Settle,
+    Wait,
+    Withdraw,
+    Write,
+)
 from multipartcopy.reconcile.facts import Facts, Limits
 from multipartcopy.s3.control import (
     Access,
@@ -25,12 +43,15 @@ from multipartcopy.s3.control import (
     Store,
     StoredPart,
 )
-from tests.s3.servers import ACCESS_KEY, SECRET_KEY, Server
 from tests.unit.facts import CLAIMED, facts
 
 PART = 5 << 20
 SETTLE = Settle(Phase.COMPLETING, outcome.Reason.COMPLETING, "")
 CREATE = CreateUpload(Phase.PREPARING, outcome.Reason.CLAIMED, "")
+CONCLUDE = Conclude(Phase.VERIFYING, outcome.Reason.VERIFYING, "")
+STRAYS = AbortStrays(Phase.PREPARING, outcome.Reason.UPLOAD_LOST, "")
+WITHOUT = DoWithoutChecksum(Phase.PREPARING, outcome.Reason.CHECKSUM_REFUSED, "refused")
+WITHDRAW = Withdraw(Phase.ABORTING, outcome.Reason.CHECKSUM_MISMATCH, "")
 ABORT = Abort(Phase.ABORTING, outcome.Reason.ABORTING, "")
 
 
@@ -196,6 +217,98 @@ def test_a_wrong_checksum_is_never_a_success(server: Server):
     assert copy.store.head_or_none() is None
 
 
+def read_back(copy: Copy, **reading: str) -> None:
+    """Completed, and read again."""
+    copy.facts = replace(
+        copy.facts,
+        resource=replace(
+            copy.facts.resource,
+            spec=replace(copy.facts.spec, verification=VerificationMode.READ_BACK),
+        ),
+    )
+    done = copy.do(SETTLE)
+    assert isinstance(done, Write)
+    assert (done.phase, done.status.verification) == (Phase.VERIFYING, None)
+    copy.facts = replace(copy.facts, resource=replace(copy.facts.resource, status=done.status))
+    assert done.status.destination_reading
+    copy.with_status(destination_reading=replace(done.status.destination_reading, **reading))
+
+
+def test_what_was_read_back_as_sent_is_copied(server: Server):
+    copy = ready(server, Overwrite.NEVER)
+    read_back(copy, parts="1-2")
+    result = copy.do(CONCLUDE)
+    assert isinstance(result, Write)
+    assert result.reason == "Copied"
+    assert result.status.verification
+    assert result.status.verification.transfer
+    assert result.status.verification.transfer.method == "ReadBack"
+
+
+def test_what_was_read_back_otherwise_is_read_again_and_in_the_end_deleted(server: Server):
+    copy = ready(server, Overwrite.NEVER)
+    read_back(copy, parts="1-2", wrong="2")
+    for _ in range(Limits().disagreements):
+        again = copy.do(CONCLUDE)
+        assert isinstance(again, Write)
+        assert again.status.destination_reading
+        assert again.status.destination_reading.parts == "1"
+        assert copy.stored() == copy.data
+        copy.with_status(disagreements=again.status.disagreements)
+    found = copy.do(CONCLUDE)
+    assert isinstance(found, Write)
+    assert found.reason == "ChecksumMismatch"
+    copy.facts = replace(copy.facts, resource=replace(copy.facts.resource, status=found.status))
+    result = copy.do(WITHDRAW)
+    assert "deleted" in result.message
+    assert copy.store.head_or_none() is None
+    assert "deleted" in copy.do(WITHDRAW).message
+
+
+def test_what_was_put_in_place_of_a_damaged_object_stays(server: Server):
+    copy = ready(server, Overwrite.NEVER)
+    read_back(copy, parts="1-2", wrong="2")
+    copy.with_status(disagreements=Limits().disagreements)
+    found = copy.do(CONCLUDE)
+    assert isinstance(found, Write)
+    copy.facts = replace(copy.facts, resource=replace(copy.facts.resource, status=found.status))
+    copy.put("to", b"theirs")
+    assert isinstance(copy.do(WITHDRAW), Write)
+    assert copy.stored() == b"theirs"
+
+
+def test_a_strangers_object_in_place_of_the_one_read_back_is_left_alone(server: Server):
+    copy = ready(server, Overwrite.NEVER)
+    read_back(copy, parts="1-2", wrong="2")
+    copy.put("to", b"theirs")
+    assert copy.do(CONCLUDE).reason == "DestinationChanged"
+    assert copy.stored() == b"theirs"
+
+
+def test_an_upload_that_an_edited_status_does_not_name_is_aborted(server: Server):
+    copy = ready(server, Overwrite.NEVER)
+    assert copy.facts.status.upload
+    copy.facts = replace(copy.facts, strays=(copy.facts.status.upload.id,))
+    memory = Memory()
+    assert copy.effects._effect(STRAYS, copy.facts, memory) is None
+    assert copy.store.list_uploads()[0] == []
+    assert memory.ended_uploads == set(copy.facts.strays)
+
+
+def test_the_store_that_refused_checksums_is_asked_without(server: Server):
+    copy = ready(server, Overwrite.NEVER)
+    copy.with_status(completing=None)
+    result = copy.do(WITHOUT)
+    assert isinstance(result, Write)
+    assert (result.reason, result.status.attempt) == ("ChecksumRefused", CLAIMED.attempt + 1)
+    assert copy.store.list_uploads()[0] == []
+    copy.facts = replace(copy.facts, resource=replace(copy.facts.resource, status=result.status))
+    created = copy.do(CREATE)
+    assert isinstance(created, Write)
+    assert created.status.upload
+    assert (created.status.upload.checksum, created.status.upload.md5) == (False, True)
+
+
 def test_an_upload_that_could_not_be_recorded_is_taken_up(server: Server):
     copy = begin(server, Overwrite.NEVER)
     first, second = copy.do(CREATE), copy.do(CREATE)
@@ -213,7 +326,7 @@ def test_an_unrecorded_upload_is_aborted_and_a_strangers_is_not(server: Server):
     copy.do(ABORT)
     assert copy.store.list_uploads()[0] == []
     like = ObjectInfo(size=1, etag="e")
-    theirs, _ = copy.store.create_upload(like, "theirs")
+    theirs = copy.store.create_upload(like, "theirs", checksum=False).id
     assert copy.facts.status.claim
     earlier = "2020-01-01T00:00:00Z"
     copy.with_status(claim=replace(copy.facts.status.claim, time=earlier))

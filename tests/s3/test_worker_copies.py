@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 from awscrt.checksums import combine_crc64nvme, crc64nvme
 
+from dev.servers import ACCESS_KEY, SECRET_KEY, Server
 from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import Report, decode_report, encode_crc, unpack_crcs
 from multipartcopy.api.spec import AddressingStyle, S3Location
-from multipartcopy.api.task import Task, Work, upload_hash
-from tests.s3.servers import ACCESS_KEY, SECRET_KEY, Server
+from multipartcopy.api.task import Read, Task, Work, upload_hash
 
 MiB = 1 << 20
 OPERATOR = Path(__file__).parents[2] / "operator"
@@ -117,6 +117,19 @@ class Copy:
             MultipartUpload={"Parts": parts},
             **({"ChecksumType": "FULL_OBJECT"} if self.task.checksum else {}),
         )
+
+    def reading(self, side: Read) -> None:
+        """From now on the task is to read that side's object again, and knows nothing of the other."""
+        here, server, other = {
+            Read.SOURCE: (self.task.source, self.source, "destination"),
+            Read.DESTINATION: (self.task.destination, self.destination, "source"),
+        }[side]
+        head = server.client().head_object(Bucket=here.bucket, Key=here.key)
+        away = replace(getattr(self.task, other), endpoint="http://127.0.0.1:1")
+        self.task = replace(
+            self.task, read=side, read_etag=head["ETag"].strip('"'), **{other: away}
+        )
+        self.report_file.unlink(missing_ok=True)
 
     def stored_sha256(self) -> str:
         there = self.task.destination
@@ -250,6 +263,62 @@ def test_crcs_of_the_report_combine_to_that_of_the_object(server: Server, prepar
     for crc, length in zip(rest, [5 * MiB, MiB + 7], strict=True):
         first = combine_crc64nvme(first, crc, length)
     assert first == crc64nvme(random_bytes(size))
+
+
+@pytest.mark.parametrize("checksum", [True, False], ids=["checksum", "plain"])
+def test_etags_are_the_md5_sums_of_what_was_sent(
+    server: Server, prepare: Any, checksum: bool
+) -> None:
+    copy = prepare(server, server, checksum=checksum)
+    copy.task = replace(copy.task, md5=True)
+    assert copy.run()[0] == 0
+    body, size = random_bytes(copy.task.size), copy.task.part_size
+    assert copy.report().etags == tuple(
+        hashlib.md5(body[start : start + size], usedforsecurity=False).hexdigest()
+        for start in range(0, len(body), size)
+    )
+
+
+@pytest.mark.parametrize("kind", ["versitygw", "minio", "closing_versitygw", "minio_tls"])
+def test_reading_both_sides_again(request: pytest.FixtureRequest, prepare: Any, kind: str) -> None:
+    server = request.getfixturevalue(kind)
+    copy = prepare(server, server)
+    assert copy.run()[0] == 0
+    sent, task = copy.report(), copy.task
+    copy.complete()
+    for side in Read:
+        copy.task = task
+        copy.reading(side)
+        assert copy.run()[0] == 0
+        report = copy.report()
+        assert (report.read, report.parts, report.etags) == (side, sent.parts, ())
+        assert (report.crc64nvme, report.sent) == (sent.crc64nvme, 0)
+
+
+@pytest.mark.parametrize("removed", [True, False], ids=["removed", "overwritten"])
+@pytest.mark.parametrize(
+    ("side", "overwritten", "gone"),
+    [
+        (Read.SOURCE, Reason.SOURCE_CHANGED, Reason.SOURCE_NOT_FOUND),
+        (Read.DESTINATION, Reason.DESTINATION_CHANGED, Reason.DESTINATION_CHANGED),
+    ],
+)
+def test_changed_before_it_is_read_again(
+    server: Server, prepare: Any, side: Read, overwritten: Reason, gone: Reason, removed: bool
+) -> None:
+    copy = prepare(server, server)
+    assert copy.run()[0] == 0
+    copy.complete()
+    there = copy.task.source if side is Read.SOURCE else copy.task.destination
+    copy.reading(side)
+    if removed:
+        server.client().delete_object(Bucket=there.bucket, Key=there.key)
+    else:
+        server.client().put_object(Bucket=there.bucket, Key=there.key, Body=b"o" * copy.task.size)
+    assert copy.run()[0] == 42
+    error = copy.report().error
+    assert error
+    assert error.code == (gone if removed else overwritten)
 
 
 @pytest.mark.parametrize("kind", ["versitygw_tls", "minio_tls"])
@@ -405,5 +474,12 @@ def test_memory_does_not_grow_with_the_part_size(
     server: Server, prepare: Any, part_size: int
 ) -> None:
     copy = prepare(server, server, size=4 * part_size, part_size=part_size, streams=4)
+    copy.task = replace(copy.task, md5=True)
     assert copy.run()[0] == 0
-    assert 20 * MiB < copy.report().peak_rss < 60 * MiB
+    sent = copy.report()
+    assert 20 * MiB < sent.peak_rss < 60 * MiB
+    copy.reading(Read.SOURCE)
+    assert copy.run()[0] == 0
+    read = copy.report()
+    assert read.crc64nvme == sent.crc64nvme
+    assert 20 * MiB < read.peak_rss < 60 * MiB
