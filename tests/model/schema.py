@@ -1,0 +1,68 @@
+"""What the API server refuses of a status: the schema of the definition, and its rules between old and new."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_CRD = yaml.safe_load((Path(__file__).parents[2] / "crds/multipartcopies.yaml").read_text())
+_STATUS = _CRD["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+_TYPES = {"string": str, "integer": int, "boolean": bool, "object": dict, "array": list}
+_RULES = [rule["message"] for rule in _STATUS["x-kubernetes-validations"]]
+
+
+def refusals(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Sentences; none where the status is taken."""
+    return [*_invalid(_STATUS, new, "status"), *_broken_rules(old, new)]
+
+
+def _invalid(schema: dict[str, Any], value: Any, path: str) -> Iterator[str]:
+    kind = _TYPES[schema["type"]]
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        yield f"{path}: {value!r} is no {schema['type']}"
+        return
+    if "enum" in schema and value not in schema["enum"]:
+        yield f"{path}: {value!r} is not one of {schema['enum']}"
+    if "minimum" in schema and value < schema["minimum"]:
+        yield f"{path}: {value} < {schema['minimum']}"
+    if "maximum" in schema and value > schema["maximum"]:
+        yield f"{path}: {value} > {schema['maximum']}"
+    for word, limit in (("maxLength", 1), ("maxItems", 1), ("maxProperties", 1), ("minLength", -1)):
+        if word in schema and limit * len(value) > limit * schema[word]:
+            yield f"{path}: {len(value)} against {word} {schema[word]}"
+    if "pattern" in schema and not re.search(schema["pattern"], value):
+        yield f"{path}: {value!r} is not {schema['pattern']}"
+    if schema.get("format") == "date-time" and not re.fullmatch(r"[-\d]+T[:\d]+Z", value):
+        yield f"{path}: {value!r} is no time"
+    for name in schema.get("required", []):
+        if name not in value:
+            yield f"{path}.{name}: required"
+    if kind is dict:
+        known = schema.get("properties", {})
+        for name, item in value.items():
+            child = known.get(name, schema.get("additionalProperties"))
+            if child is None:
+                yield f"{path}.{name}: unknown, would be dropped"
+            else:
+                yield from _invalid(child, item, f"{path}.{name}")
+    if kind is list:
+        for number, item in enumerate(value):
+            yield from _invalid(schema["items"], item, f"{path}[{number}]")
+
+
+def _broken_rules(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
+    # The rules of the definition in Python; a rule that is new there has to be written here.
+    assert _RULES == [
+        "upload.id is written once for each attempt",
+        "source is written once",
+        "plan is written once",
+    ]
+    same_attempt = old.get("attempt") == new.get("attempt")
+    if "upload" in old and "upload" in new and same_attempt:  # noqa: SIM102 - as the rule is written
+        if old["upload"]["id"] != new["upload"]["id"]:
+            yield _RULES[0]
+    for name, message in (("source", _RULES[1]), ("plan", _RULES[2])):
+        if name in old and name in new and old[name] != new[name]:
+            yield message
