@@ -6,7 +6,7 @@ import secrets
 import pytest
 
 from dev import lab
-from tests.cluster.conftest import MiB, World
+from tests.cluster.world import MiB, World
 
 
 def test_200_mib_through_64_mib_pods(world: World, data: bytes, sha256: str):

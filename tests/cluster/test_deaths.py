@@ -1,11 +1,15 @@
 """Any process may die between any two effects; each is stopped there by a gate, not by luck."""
 
+import json
+import signal
+from functools import partial
 from typing import Any
 
 import pytest
 
 from dev import lab
-from tests.cluster.conftest import Operator, World, kill_worker
+from tests.cluster.processes import Operator, kill_worker
+from tests.cluster.world import World, check_each
 
 LAST_PART = r"PUT .*partNumber=40&"
 COMPLETE = r"POST .*uploadId="
@@ -31,10 +35,20 @@ def test_the_operator_in_the_middle_of_the_copy(
     assert world.sha256("orphaned") == sha256
 
 
-def unfinished(world: World, name: str) -> list[dict[str, Any]]:
-    """The one pod that is held at the gate; nothing while others still end."""
-    pods = [p for p in world.pods(name) if p["status"]["phase"] == "Running"]
-    return pods if len(pods) == 1 else []
+def running(world: World, name: str, batch: int) -> dict[str, Any] | None:
+    """The pod of this batch."""
+    index = "batch.kubernetes.io/job-completion-index"
+    for pod in world.pods(name):
+        here = pod["metadata"]["labels"][index] == str(batch)
+        if here and pod["status"]["phase"] == "Running":
+            return pod
+    return None
+
+
+def ended(world: World, name: str, pod: dict[str, Any]) -> bool:
+    uid = pod["metadata"]["uid"]
+    running = [p for p in world.pods(name) if p["status"]["phase"] == "Running"]
+    return uid not in [p["metadata"]["uid"] for p in running]
 
 
 @pytest.mark.parametrize("how", ["forward", "drop"])
@@ -119,17 +133,52 @@ def test_deleted_after_its_secret(world: World, data: bytes):
     assert world.uploads("bereft") == []
 
 
-def test_a_worker(world: World, data: bytes, sha256: str):
-    world.destination_gate.hold(LAST_PART)
-    world.copy("wounded", "data", to="wounded")
-    world.destination_gate.wait_held()
-    lab.wait_until("a ledger of 39 parts", lambda: recorded(world, "wounded") == 39, 60)
-    (pod,) = lab.wait_until("one pod left", lambda: unfinished(world, "wounded"), 30)
-    kill_worker(pod, world.namespace)
-    world.destination_gate.open("drop")
-    status = world.wait_condition("wounded", "Complete", 180)
-    assert status["lastFailure"]["exitCode"] == 137
-    assert world.sha256("wounded") == sha256
+def kill(pod: dict[str, Any], namespace: str) -> None:
+    kill_worker(pod, namespace, signal.SIGKILL)
+
+
+def terminate(pod: dict[str, Any], namespace: str) -> None:
+    kill_worker(pod, namespace, signal.SIGTERM)
+
+
+def evict(pod: dict[str, Any], namespace: str) -> None:
+    name = pod["metadata"]["name"]
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+    where = f"/api/v1/namespaces/{namespace}/pods/{name}/eviction"
+    lab.kubectl("create", "--raw", where, "--filename=-", stdin=json.dumps(eviction))
+
+
+def delete(pod: dict[str, Any], namespace: str) -> None:
+    name = pod["metadata"]["name"]
+    lab.kubectl("--namespace", namespace, "delete", "pod", name, "--wait=false")
+
+
+def test_workers(world: World):
+    """Each with one part of two stored, and the other on its way, or stored without its knowing."""
+    cases = {
+        f"wounded-{how.__name__}-{at}": (how, at)
+        for how in (kill, terminate, evict, delete)
+        for at in ("request", "answer")
+    }
+    digests = {}
+    for name, (how, at) in cases.items():
+        digests[name] = world.begin(name, parts="4", at=at)
+        world.wait_sending(name)
+        pod = lab.wait_until("its pod", partial(running, world, name, 1), 60)
+        how(pod, world.namespace)
+        world.tally["workers killed"] += 1
+        lab.wait_until("its end", partial(ended, world, name, pod), 60)
+        world.let_parts_go(name, "drop")
+
+    def check(name: str) -> None:
+        status = world.check_copied(name, digests[name])
+        killed = cases[name][0] is kill
+        assert status["attempt"] == 1
+        assert status["lastFailure"]["exitCode"] == (137 if killed else 143)
+        assert status["lastFailure"]["reason"] == ("WorkerFailed" if killed else "WorkerTerminated")
+        assert world.sent_again(name) == 0
+
+    check_each(cases, check)
 
 
 def test_the_job_is_deleted_by_hand(world: World, data: bytes, sha256: str):

@@ -3,7 +3,7 @@
 import secrets
 
 from dev import lab
-from tests.cluster.conftest import MiB, World
+from tests.cluster.world import MiB, World
 
 LAST_PART = r"PUT .*partNumber=40&"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from dev import lab
-from tests.cluster.conftest import World
+from tests.cluster.world import World
 
 
 @pytest.fixture
