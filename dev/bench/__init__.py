@@ -1,0 +1,1 @@
+"""`make bench`: the worker beside what people would use instead, on the same stores, in one run."""

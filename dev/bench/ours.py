@@ -1,0 +1,167 @@
+"""The worker as its pods run it, and the floor under it; the upload around them is made here."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dev.bench.job import DESTINATION_BUCKET, KEY, SOURCE_BUCKET, STREAMS, Job
+from dev.bench.measure import Command
+from dev.servers import ACCESS_KEY, SECRET_KEY
+from multipartcopy.api import names
+from multipartcopy.api.ranges import parse_ranges
+from multipartcopy.api.report import decode_report, encode_crc, unpack_crcs
+from multipartcopy.api.spec import S3Location
+from multipartcopy.api.task import Task, Work
+from multipartcopy.plan import MAX_BATCH_SIZE
+from multipartcopy.s3.address import Address, object_address
+from multipartcopy.worker.http import encode_query
+from multipartcopy.worker.main import REPORT_VARIABLE, SECRETS_VARIABLE
+from multipartcopy.worker.signing import UNSIGNED_PAYLOAD, Credentials, sign
+
+_OPERATOR = Path(__file__).parents[2] / "operator"
+_SPLICE = Path(__file__).with_name("splice.py")
+
+
+@contextmanager
+def worker(job: Job) -> Iterator[Sequence[Command]]:
+    """As few pods as the reports have room for, one after the other."""
+    upload = _create(job, ChecksumAlgorithm="CRC64NVME", ChecksumType="FULL_OBJECT")
+    source = job.source.client().head_object(Bucket=SOURCE_BUCKET, Key=KEY)
+    task = worker_task(job, source["ETag"].strip('"'), upload)
+    secrets = _secrets(job)
+    reports = [job.home / f"report-{index}" for index in range(len(task.work))]
+    yield [
+        worker_command(task, index, secrets, report, job.home)
+        for index, report in enumerate(reports)
+    ]
+    parts = [part for report in reports for part in _reported(report)]
+    _complete(job, upload, parts, ChecksumType="FULL_OBJECT")
+
+
+def worker_task(job: Job, etag: str, upload: str) -> Task:
+    firsts = range(1, job.parts + 1, MAX_BATCH_SIZE)
+    ranges = [f"{first}-{min(first + MAX_BATCH_SIZE - 1, job.parts)}" for first in firsts]
+    return Task(
+        source=S3Location(SOURCE_BUCKET, KEY, job.source.endpoint),
+        source_etag=etag,
+        size=job.size,
+        destination=S3Location(DESTINATION_BUCKET, KEY, job.destination.endpoint),
+        upload_id=upload,
+        attempt=1,
+        run=1,
+        part_size=job.part_size,
+        streams=STREAMS,
+        checksum=True,
+        work=tuple(Work(batch, parts) for batch, parts in enumerate(ranges)),
+    )
+
+
+def worker_command(task: Task, index: int, secrets: Path, report: Path, home: Path) -> Command:
+    return Command(
+        [sys.executable, "-m", "multipartcopy", "worker"],
+        {
+            "PATH": os.defpath,
+            "HOME": str(home),
+            "PYTHONPATH": str(_OPERATOR),
+            "PYTHONUNBUFFERED": "1",
+            names.TASK_VARIABLE: task.encode(),
+            names.INDEX_VARIABLE: str(index),
+            SECRETS_VARIABLE: str(secrets),
+            REPORT_VARIABLE: str(report),
+        },
+    )
+
+
+@contextmanager
+def splice(job: Job) -> Iterator[Sequence[Command]]:
+    """See splice.py. The heads of its requests are made here, so that it need not know how to sign."""
+    upload = _create(job)
+    source = object_address(S3Location(SOURCE_BUCKET, KEY, job.source.endpoint))
+    destination = object_address(S3Location(DESTINATION_BUCKET, KEY, job.destination.endpoint))
+    parts = []
+    for number in range(1, job.parts + 1):
+        offset, length = (number - 1) * job.part_size, job.length(number)
+        query = encode_query({"partNumber": str(number), "uploadId": upload})
+        parts.append(
+            {
+                "length": length,
+                "get": _head("GET", source, "", {"Range": f"bytes={offset}-{offset + length - 1}"}),
+                "put": _head("PUT", destination, query, {"Content-Length": str(length)}),
+            }
+        )
+    etags, plan = job.home / "etags", job.home / "plan"
+    plan.write_text(
+        json.dumps(
+            {
+                "source": [source.host, source.port],
+                "destination": [destination.host, destination.port],
+                "streams": STREAMS,
+                "parts": parts,
+                "etags": str(etags),
+            }
+        )
+    )
+    yield [Command([sys.executable, "-I", "-S", str(_SPLICE), str(plan)])]
+    found = enumerate(json.loads(etags.read_text()), start=1)
+    _complete(job, upload, [{"PartNumber": number, "ETag": etag} for number, etag in found])
+
+
+def _head(method: str, address: Address, query: str, headers: dict[str, str]) -> str:
+    """Of a signed request, as it goes on the wire."""
+    signed = sign(
+        method,
+        address.url + query,
+        {"Host": address.authority, **headers},
+        UNSIGNED_PAYLOAD,
+        "us-east-1",
+        Credentials(ACCESS_KEY, SECRET_KEY),
+    )
+    lines = [f"{method} {address.path}{query} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in signed.items()]
+    return "\r\n".join([*lines, "", ""])
+
+
+def _create(job: Job, **checksum: str) -> str:
+    client = job.destination.client()
+    answer = client.create_multipart_upload(Bucket=DESTINATION_BUCKET, Key=KEY, **checksum)
+    return str(answer["UploadId"])
+
+
+def _complete(job: Job, upload: str, parts: list[dict[str, Any]], **checksum: str) -> None:
+    job.destination.client().complete_multipart_upload(
+        Bucket=DESTINATION_BUCKET,
+        Key=KEY,
+        UploadId=upload,
+        MultipartUpload={"Parts": parts},
+        **checksum,
+    )
+
+
+def _reported(file: Path) -> list[dict[str, Any]]:
+    text = file.read_text()
+    report = decode_report(text)
+    assert report is not None, text
+    rows = zip(parse_ranges(report.parts), report.etags, unpack_crcs(report.crc64nvme), strict=True)
+    return [
+        {"PartNumber": number, "ETag": etag, "ChecksumCRC64NVME": encode_crc(crc)}
+        for number, etag, crc in rows
+    ]
+
+
+def _secrets(job: Job) -> Path:
+    """As a pod has them mounted."""
+    home = job.home / "secrets"
+    for side, server in (("source", job.source), ("destination", job.destination)):
+        (home / side).mkdir(parents=True)
+        (home / side / names.ACCESS_KEY_ID).write_text(ACCESS_KEY)
+        (home / side / names.SECRET_ACCESS_KEY).write_text(SECRET_KEY)
+        if server.ca:
+            (home / f"{side}-ca").mkdir()
+            (home / f"{side}-ca" / names.CA_CERTIFICATE).write_bytes(server.ca.read_bytes())
+    return home
