@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import compileall
 import json
 import shutil
 import signal
@@ -21,11 +20,13 @@ from dev.bench.profile import profile
 from dev.bench.rows import Row, human, make_row
 from dev.bench.stage import GiB, MiB, Sample, check_memory, run, stage
 from dev.cluster.console import ClusterError, duration, say
+from dev.cluster.images import build_image, mounted
 from dev.cluster.prereqs import install
 from multipartcopy.api.quantity import parse_bytes
 
 _ROOT = Path(__file__).resolve().parents[2]
 _BUILD, _DOCS = _ROOT / "build/bench", _ROOT / "docs"
+_IMAGE = "localhost/multipartcopy:bench"
 _PART_SIZES = (8 * MiB, 16 * MiB, 64 * MiB, GiB)
 _QUICK_PART_SIZES = (16 * MiB, 64 * MiB)
 
@@ -59,12 +60,12 @@ def _run(options: argparse.Namespace) -> int:
     part_sizes = _QUICK_PART_SIZES if options.quick else _PART_SIZES
     install({"openssl": "openssl"})
     check_memory(size, part_sizes[-1])
-    everybody = contenders()
-    compileall.compile_dir(_ROOT / "operator", quiet=1)  # as the image has it
     _BUILD.mkdir(parents=True, exist_ok=True)
-    about = machine.describe(size, rounds, STREAMS)
-    rows = [] if options.profile else _measure(everybody, size, rounds, part_sizes, about)
-    profiled = "" if options.quick and not options.profile else profile(everybody)
+    with mounted(build_image(_IMAGE, "Dockerfile", str(_ROOT))) as image:
+        everybody = contenders(image)
+        about = machine.describe(size, rounds, STREAMS, image)
+        rows = [] if options.profile else _measure(everybody, size, rounds, part_sizes, about)
+        profiled = "" if options.quick and not options.profile else profile(everybody, image)
     if profiled:
         (_BUILD / "profile.txt").write_text(profiled + "\n")
         print(f"\n{profiled}")

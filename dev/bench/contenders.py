@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 from dev.bench import ours, peers
 from dev.bench.job import Job
@@ -25,11 +26,11 @@ class Contender:
     schemes: tuple[str, ...] = SCHEMES
 
 
-def contenders() -> list[Contender]:
-    """All of them; what is not in the cache is got or built first."""
+def contenders(image: Path) -> list[Contender]:
+    """All of them, ours from the root of its image; what is not in the cache is got or built first."""
     rclone, mc = peers.rclone(), peers.mc()
     return [
-        Contender(WORKER, ours.worker),
+        Contender(WORKER, lambda job: ours.worker(job, image)),
         Contender(RCLONE, lambda job: nullcontext(peers.rclone_commands(job, rclone))),
         Contender(MC, lambda job: nullcontext(peers.mc_commands(job, mc))),
         Contender(BOTO3, lambda job: nullcontext(peers.boto3_commands(job))),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import ssl
 import time
 from pathlib import Path
 
@@ -13,9 +12,10 @@ import boto3
 
 from dev.bench import peers
 from dev.cluster.builds import BUILDS
+from dev.cluster.console import run
 
 
-def describe(size: int, rounds: int, streams: int) -> dict[str, str]:
+def describe(size: int, rounds: int, streams: int, image: Path) -> dict[str, str]:
     memory = int(_first(r"MemTotal: +(\d+)", Path("/proc/meminfo").read_text()))
     return {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
@@ -23,13 +23,20 @@ def describe(size: int, rounds: int, streams: int) -> dict[str, str]:
         "memory": f"{memory / 2**20:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
         "load before": f"{os.getloadavg()[0]:.2f}",
-        "python": f"{platform.python_version()}, {ssl.OPENSSL_VERSION}",
+        "the worker's image": _python_of(image),
         "stores": f"MinIO {BUILDS['minio'].version}, two on loopback",
         "rclone": peers.RCLONE.partition("==")[2],
         "mc": BUILDS["mc"].version,
         "boto3": boto3.__version__,
         "object": f"{size / 2**30:g} GiB of random bytes, {streams} streams, {rounds} rounds",
     }
+
+
+def _python_of(image: Path) -> str:
+    program = (
+        "import platform, ssl; print(f'Python {platform.python_version()}, {ssl.OPENSSL_VERSION}')"
+    )
+    return run("/usr/sbin/chroot", image, "/opt/venv/bin/python3", "-c", program).strip()
 
 
 def _processor() -> str:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from dev.bench.job import DESTINATION_BUCKET, KEY, SOURCE_BUCKET, STREAMS, Job
@@ -24,24 +25,32 @@ from multipartcopy.worker.http import encode_query
 from multipartcopy.worker.main import REPORT_VARIABLE, SECRETS_VARIABLE
 from multipartcopy.worker.signing import UNSIGNED_PAYLOAD, Credentials, sign
 
-_OPERATOR = Path(__file__).parents[2] / "operator"
 _SPLICE = Path(__file__).with_name("splice.py")
 
 
 @contextmanager
-def worker(job: Job) -> Iterator[Sequence[Command]]:
-    """As few pods as the reports have room for, one after the other."""
+def worker(job: Job, image: Path) -> Iterator[Sequence[Command]]:
+    """As few pods as the reports have room for, one after the other; ``image`` is the root of the image."""
     upload = _create(job, ChecksumAlgorithm="CRC64NVME", ChecksumType="FULL_OBJECT")
     source = job.source.client().head_object(Bucket=SOURCE_BUCKET, Key=KEY)
     task = worker_task(job, source["ETag"].strip('"'), upload)
-    secrets = _secrets(job)
-    reports = [job.home / f"report-{index}" for index in range(len(task.work))]
-    yield [
-        worker_command(task, index, secrets, report, job.home)
-        for index, report in enumerate(reports)
-    ]
-    parts = [part for report in reports for part in _reported(report)]
+    with home_in(image) as home:
+        _write_secrets(job, home)
+        indexes = range(len(task.work))
+        yield [worker_command(task, index, image, home) for index in indexes]
+        parts = [part for index in indexes for part in _reported(_report(home, index))]
     _complete(job, upload, parts, ChecksumType="FULL_OBJECT")
+
+
+@contextmanager
+def home_in(image: Path) -> Iterator[Path]:
+    """A directory for one run, that the program in the image sees as well."""
+    with TemporaryDirectory(dir=image / "tmp") as home:
+        yield Path(home)
+
+
+def _report(home: Path, index: int) -> Path:
+    return home / f"report-{index}"
 
 
 def worker_task(job: Job, etag: str, upload: str) -> Task:
@@ -62,18 +71,20 @@ def worker_task(job: Job, etag: str, upload: str) -> Task:
     )
 
 
-def worker_command(task: Task, index: int, secrets: Path, report: Path, home: Path) -> Command:
+def worker_command(task: Task, index: int, image: Path, home: Path) -> Command:
+    """In the image, as root of it: the interpreter and the libraries that the pods have."""
+    inside = Path("/") / home.relative_to(image)
     return Command(
-        [sys.executable, "-m", "multipartcopy", "worker"],
+        ["/usr/sbin/chroot", str(image), "/opt/venv/bin/python3", "-m", "multipartcopy", "worker"],
         {
             "PATH": os.defpath,
-            "HOME": str(home),
-            "PYTHONPATH": str(_OPERATOR),
+            "HOME": str(inside),
+            "PYTHONPATH": "/opt/multipartcopy",
             "PYTHONUNBUFFERED": "1",
             names.TASK_VARIABLE: task.encode(),
             names.INDEX_VARIABLE: str(index),
-            SECRETS_VARIABLE: str(secrets),
-            REPORT_VARIABLE: str(report),
+            SECRETS_VARIABLE: str(inside),
+            REPORT_VARIABLE: str(_report(inside, index)),
         },
     )
 
@@ -154,14 +165,12 @@ def _reported(file: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _secrets(job: Job) -> Path:
+def _write_secrets(job: Job, home: Path) -> None:
     """As a pod has them mounted."""
-    home = job.home / "secrets"
     for side, server in (("source", job.source), ("destination", job.destination)):
-        (home / side).mkdir(parents=True)
+        (home / side).mkdir()
         (home / side / names.ACCESS_KEY_ID).write_text(ACCESS_KEY)
         (home / side / names.SECRET_ACCESS_KEY).write_text(SECRET_KEY)
         if server.ca:
             (home / f"{side}-ca").mkdir()
             (home / f"{side}-ca" / names.CA_CERTIFICATE).write_bytes(server.ca.read_bytes())
-    return home

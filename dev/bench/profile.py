@@ -40,7 +40,7 @@ class Traffic:
         return f"{self.bytes / max(1, self.calls) / 1024:>7.0f} KiB x {self.calls:<7}"
 
 
-def profile(contenders: Sequence[Contender]) -> str:
+def profile(contenders: Sequence[Contender], image: Path) -> str:
     install({"strace": "strace", "perf": "linux-perf"})
     parts = [f"bytes per socket syscall, {_SIZE // MiB} MiB in parts of {_PART // MiB} MiB"]
     functions = []
@@ -49,8 +49,8 @@ def profile(contenders: Sequence[Contender]) -> str:
             for contender in contenders:
                 if scheme in contender.schemes:
                     parts.append(_traffic(contender, scheme, between))
-            functions.append(_hot(contenders, scheme, between))
-            start = _start(between)
+            functions.append(_hot(contenders, scheme, between, image))
+            start = _start(between, image)
     return "\n".join([*parts, "", start, *functions])
 
 
@@ -98,7 +98,7 @@ def _direction(name: str, arguments: str) -> bool | None:
     return name in _SENDING if first else None
 
 
-def _hot(contenders: Sequence[Contender], scheme: str, between: Stage) -> str:
+def _hot(contenders: Sequence[Contender], scheme: str, between: Stage, image: Path) -> str:
     """The worker's CPU time by program or library and by function."""
     (worker,) = (contender for contender in contenders if contender.name == WORKER)
     with TemporaryDirectory() as home:
@@ -108,29 +108,33 @@ def _hot(contenders: Sequence[Contender], scheme: str, between: Stage) -> str:
         if sample.error:
             return f"\nperf, {scheme}: {sample.error}"
         by = [
-            _perf_report(data, "dso"),
-            _perf_report(data, "dso,symbol"),
+            _perf_report(data, "dso", image),
+            _perf_report(data, "dso,symbol", image),
         ]
     return f"\nthe worker's CPU time, {scheme}\n" + "\n\n".join(by)
 
 
-def _perf_report(data: Path, sort: str) -> str:
-    flags = ["--stdio", "--quiet", f"--sort={sort}", f"--percent-limit={_PERCENT}"]
+def _perf_report(data: Path, sort: str, image: Path) -> str:
+    flags = [
+        f"--symfs={image}",
+        "--stdio",
+        "--quiet",
+        f"--sort={sort}",
+        f"--percent-limit={_PERCENT}",
+    ]
     text = output_of("perf", "report", f"--input={data}", *flags)
     lines = (re.sub(r"(\s+-)*\s*$", "", line) for line in text.splitlines())  # empty columns
     return "\n".join(line for line in lines if line)
 
 
-def _start(between: Stage) -> str:
+def _start(between: Stage, image: Path) -> str:
     """What a worker takes that has nothing to do: the price of a pod's start."""
-    with TemporaryDirectory() as name:
-        home = Path(name)
+    with ours.home_in(image) as home:
         job = Job(between.source, between.destination, _SIZE, _PART, home)
         task = ours.worker_task(job, "none", "none")
         idle = replace(task, work=tuple(replace(work, parts="") for work in task.work))
-        command = ours.worker_command(idle, 0, home, home / "report", home)
         try:
-            used = measure([command], _LIMIT)
+            used = measure([ours.worker_command(idle, 0, image, home)], _LIMIT)
         except RunError as error:
             return f"a worker with nothing to do: {error}"
     return (

@@ -7,6 +7,8 @@ from multipartcopy.api.report import encode_crc
 
 CHUNK = 1 << 20
 """Bytes of payload a chunk. AWS wants 8 KiB or more but in the last one, MinIO at most 16 MiB."""
+HEAD = 16
+"""Bytes that a chunk's head takes at most."""
 CRC_HEADER = "x-amz-checksum-crc64nvme"
 
 

@@ -4,8 +4,6 @@ Everything that goes wrong here is a :class:`~multipartcopy.worker.errors.Failur
 """
 
 import http.client
-import math
-import select
 import socket
 import ssl
 import time
@@ -13,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, cast
 from urllib.parse import quote
 from xml.etree import ElementTree
 
@@ -23,10 +20,9 @@ from multipartcopy.api.spec import S3Location
 from multipartcopy.s3.address import Address, object_address
 from multipartcopy.worker.errors import UNAVAILABLE, Failure, Side, judge
 from multipartcopy.worker.signing import Credentials, read_credentials, sign
+from multipartcopy.worker.wire import Socket, TlsSocket
 
 CONNECT_TIMEOUT = 10.0
-SOCKET_BUFFER = 512 << 10
-"""Bytes each way. The kernel charges them to the pod; left to itself it takes many MiB."""
 _BODY_LIMIT = 1 << 20
 """Bytes of an answer that is read whole: an error, or a page of ListParts."""
 _CODE_LIMIT, _MESSAGE_LIMIT = 60, 200
@@ -47,7 +43,6 @@ class Store:
         if self.address.scheme == "https":
             ca = secrets / f"{side}-ca" / names.CA_CERTIFICATE
             self.tls = ssl.create_default_context(cafile=str(ca) if ca.exists() else None)
-            self.tls.sslsocket_class = _TlsSocket
 
     def signed(
         self, method: str, target: str, headers: Mapping[str, str], payload: str
@@ -203,41 +198,10 @@ def _seconds_until(date: str) -> float:
     return parsedate_to_datetime(date).timestamp() - time.time()
 
 
-class _Socket(socket.socket):
-    """Reads no more after a deadline, however little each read brings."""
-
-    _within = math.inf
-    _deadline = math.inf
-    _received = 0
-
-    def expect(self, timeout: float, *, within: float) -> None:
-        """Whatever is read until the next call must come ``within`` so many seconds."""
-        self.settimeout(timeout)
-        self._within, self._received = within, 0
-        self._deadline = time.monotonic() + within
-
-    def recv_into(self, *arguments: Any) -> int:
-        if time.monotonic() > self._deadline:
-            raise TimeoutError(f"only {self._received} bytes came in {self._within:g} s")
-        received = super().recv_into(*arguments)
-        self._received += received
-        return received
-
-    def hang_up(self) -> None:
-        """Nothing blocks any more; what has come already can still be read."""
-        with suppress(OSError):
-            # That of SSLSocket would have the rest read without decrypting it.
-            socket.socket.shutdown(self, socket.SHUT_RDWR)
-
-
-class _TlsSocket(_Socket, ssl.SSLSocket):
-    pass
-
-
 class _Http(http.client.HTTPConnection):
     """Over TLS or not, with bounded socket buffers."""
 
-    wire: _Socket
+    wire: Socket
     """The last socket; ``sock`` is none once an answer has said that it is the last on it."""
 
     def __init__(self, address: Address, tls: ssl.SSLContext | None, timeout: float) -> None:
@@ -247,25 +211,21 @@ class _Http(http.client.HTTPConnection):
 
     def close_if_stale(self) -> None:
         """A connection between two requests has nothing to read, unless it was closed."""
-        if self.sock and select.select([self.sock], [], [], 0)[0]:
+        if self.sock and self.wire.stale():
             self.close()
 
     def connect(self) -> None:
-        """As socket.create_connection, with the buffers sized before the window is agreed on."""
+        """As socket.create_connection."""
         error: OSError | None = None
         for family, kind, protocol, _, address in socket.getaddrinfo(
             self.host, self.port, type=socket.SOCK_STREAM
         ):
-            sock = _Socket(family, kind, protocol)
+            sock = (TlsSocket if self._tls else Socket)(family, kind, protocol)
             try:
-                sock.settimeout(CONNECT_TIMEOUT)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.connect(address)
-                if self._tls:
-                    sock = cast("_Socket", self._tls.wrap_socket(sock, server_hostname=self.host))
-                sock.settimeout(self._timeout)
+                sock.open(address, CONNECT_TIMEOUT)
+                if self._tls and isinstance(sock, TlsSocket):
+                    sock.expect(CONNECT_TIMEOUT, within=CONNECT_TIMEOUT)
+                    sock.secure(self._tls, self.host)
                 self.sock = self.wire = sock
                 return
             except OSError as failed:

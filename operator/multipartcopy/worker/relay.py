@@ -74,7 +74,7 @@ class Stream:
         self._patience = patience
         self._stop = stop
         self._trailers = trailers
-        self._buffer = memoryview(bytearray(framing.CHUNK))
+        self._buffer = memoryview(bytearray(framing.HEAD + framing.CHUNK))
 
     def run(self, part: Part) -> Done:
         """Copy the part, or read it where the task says so.
@@ -166,17 +166,23 @@ class Stream:
             self._to.request("PUT", query, {}, UNSIGNED_PAYLOAD, part.length)
         for index, chunk in enumerate(self._chunks(part, body)):
             sums.update(chunk)
-            if framed:
-                self._to.send(framing.head(len(chunk), first=index == 0))
-            self._to.send(chunk)
+            self._to.send(self._framed(chunk, first=index == 0) if framed else chunk)
             self.sent += len(chunk)
         if framed:
             self._to.send(framing.tail(sums.crc))
 
+    def _framed(self, chunk: memoryview, *, first: bool) -> memoryview:
+        """The chunk with its head, which is written into the room before it."""
+        head = framing.head(len(chunk), first=first)
+        start = framing.HEAD - len(head)
+        self._buffer[start : framing.HEAD] = head
+        return self._buffer[start : framing.HEAD + len(chunk)]
+
     def _chunks(self, part: Part, body: HTTPResponse) -> Iterator[memoryview]:
         """The body, one buffer after the other, each overwritten by the next."""
         for start in range(0, part.length, framing.CHUNK):
-            chunk = self._buffer[: min(framing.CHUNK, part.length - start)]
+            end = framing.HEAD + min(framing.CHUNK, part.length - start)
+            chunk = self._buffer[framing.HEAD : end]
             self._from.read_into(body, chunk)
             yield chunk
             if self._stop.is_set():
