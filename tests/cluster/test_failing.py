@@ -57,8 +57,9 @@ def test_a_destination_that_somebody_else_writes(world: World, data: bytes):
 
 def test_a_deadline(world: World, data: bytes):
     world.destination_gate.hold(LAST_PART)
-    world.copy("late", "data", to="late", activeDeadlineSeconds=5)
+    world.copy("late", "data", to="late")
     world.destination_gate.wait_held()
+    world.patch("late", activeDeadlineSeconds=1)
     world.wait_condition("late", "Failed", 90)
     assert world.reason("late") == "DeadlineExceeded"
     assert world.uploads("late") == []

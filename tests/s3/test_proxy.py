@@ -37,7 +37,7 @@ class Before:
         host = self.proxy.endpoint.removeprefix("http://")
         connection = http.client.HTTPConnection(host, timeout=20)
         try:
-            with contextlib.suppress(BrokenPipeError):
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, f"/{self.bucket}/key", body)
             answer = connection.getresponse()
             return answer.status, answer.read()
