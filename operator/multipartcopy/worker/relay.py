@@ -34,7 +34,7 @@ class Patience:
     random, up to ``pause`` seconds at first, doubling up to ``longest_pause``.
 
     And when a try is, in seconds: ``silence`` of the object that is read; ``answer`` for the silence
-    after the last byte sent, for stores hash a part before they answer; ``chunk`` for a MiB in either
+    after the last byte sent, for stores hash a part before they answer; ``chunk`` for 256 KiB in either
     direction. That is 3.5 KB/s: many streams may share a line, but at less a part takes days.
     """
 
@@ -44,7 +44,7 @@ class Patience:
     longest_pause: float = 20.0
     silence: float = 60.0
     answer: float = 300.0
-    chunk: float = 300.0
+    chunk: float = 75.0
 
     def delay(self, tries: int) -> float:
         return random.uniform(0, min(self.longest_pause, self.pause * 2 ** (tries - 1)))  # noqa: S311
