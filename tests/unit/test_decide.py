@@ -25,6 +25,7 @@ from multipartcopy.reconcile.facts import Limits, format_time
 from multipartcopy.reconcile.ledger import object_crc
 from multipartcopy.reconcile.outcome import intend
 from multipartcopy.s3.control import StoredPart
+from tests.unit import phases
 from tests.unit.facts import (
     CLAIMED,
     FULL,
@@ -444,3 +445,17 @@ def test_a_stray_of_a_finished_copy_is_given_up_in_the_end():
     late = replace(facts(SUCCEEDED, **seen), now=LATER)
     step = decide(late)
     assert (type(step), step.phase) == (steps.GiveUpAbort, Phase.SUCCEEDED)
+
+
+@pytest.mark.parametrize("phase", [Phase.SUCCEEDED, Phase.FAILED])
+def test_a_change_after_the_end_is_acknowledged_and_no_more(phase):
+    """Of a condition of an older generation `kubectl wait` believes nothing: it would wait for ever."""
+    resource = phases.edited(phase).read()
+    step = decide(replace(facts(), resource=resource))
+    assert isinstance(step, steps.Write)
+    said = resource.status.conditions[0]
+    assert (step.phase, step.reason, step.message) == (phase, said.reason, said.message)
+    assert step.status == resource.status
+    assert not isinstance(
+        decide(replace(facts(), resource=phases.written(phase).read())), steps.Write
+    )

@@ -525,6 +525,8 @@ def _rest(facts: Facts, limits: Limits) -> Action:
     """Terminal: clean up, and after its time to live delete the resource."""
     status = facts.status
     phase, reason, message = status.phase, Reason.COPIED, ""
+    if unseen := _unseen_change(facts):
+        return unseen
     standing = tuple(job.name for job in facts.jobs if not job.deleting)
     if standing:
         return DeleteJobs(phase, reason, message, standing)
@@ -542,6 +544,18 @@ def _rest(facts: Facts, limits: Limits) -> Action:
     if left > 0:
         return Wait(phase, reason, message, left, quiet=True)
     return DeleteResource(phase, reason, message)
+
+
+def _unseen_change(facts: Facts) -> Write | None:
+    """A change of the spec that comes too late to matter. It is acknowledged all the same: of a condition of an
+    older generation `kubectl wait` and kstatus believe nothing, and would wait for ever.
+    """
+    status, generation = facts.status, facts.resource.generation
+    seen = {status.observed_generation, *(c.observed_generation for c in status.conditions)}
+    said = summary(status.conditions)
+    if said is None or seen == {generation}:
+        return None
+    return Write(status.phase, reason_of(said.reason), said.message, status)
 
 
 def _clear(
