@@ -14,11 +14,13 @@ demo: ## copy 1 GiB in a real cluster, prove it, break it; RECORD=FILE keeps the
 demo-clean: ## remove what the demo has made, the embedded cluster included
 	@$(RUN) python -m dev.demo --clean
 
-.PHONY: test test-unit test-model test-s3 test-apiserver test-cluster test-faults soak lint
+.PHONY: test test-unit test-tools test-model test-s3 test-apiserver test-cluster test-faults soak lint
 test: ## all tiers of tests; ends with "N passed, N failed"
 	@$(RUN) python -m dev.test
 test-unit: ## decisions, arithmetic, contracts: seconds, no server
 	@$(RUN) python -m dev.test unit
+test-tools: ## our manifests, in the hands of kstatus, kustomize and promtool
+	@$(RUN) python -m dev.test tools
 test-model: ## the model of S3 and the cluster at length; EXAMPLES=20000 of each kind, SEED=N replays
 	@echo "SEED=$(SEED)"
 	@MODEL_EXAMPLES=$(EXAMPLES) $(RUN) pytest -q tests/model --hypothesis-seed=$(SEED)

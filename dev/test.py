@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from dev import lab
 from dev.cluster.paths import KUBECONFIG
 
-TIERS = ("unit", "s3", "apiserver", "cluster")
+TIERS = ("unit", "tools", "s3", "apiserver", "cluster")
 _LONG = "long"
 """No tier of its own: the tests of the others that are marked so, and that these leave out and name."""
 _FOLDERS = {"unit": ("tests/unit", "tests/model"), _LONG: ("tests/s3", "tests/cluster")}

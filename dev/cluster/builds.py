@@ -65,6 +65,7 @@ BUILDS = {
     "minio": Build(
         "v0.0.0-20260212201848-7aac2a2c5b7c", "github.com/minio/minio", about_seconds=150
     ),
+    "gitops": Build("1", ".", "gitops", about_seconds=40),
     "mc": Build("v0.0.0-20250313080218-cf909e1063a9", "github.com/minio/mc", about_seconds=60),
 }
 
