@@ -220,3 +220,22 @@ def test_an_https_server_with_a_ca_of_its_own(request: pytest.FixtureRequest):
     assert trusting.head_or_none() is None
     with pytest.raises(S3Error, match="SSL"):
         Store("source", location, Access(keys)).head()
+
+
+def test_every_request_on_the_wire_is_heard_of(location: S3Location):
+    """Those that botocore repeats by itself as well."""
+    heard: list[tuple[str, int | None]] = []
+
+    def listen(operation: str, code: int | None) -> None:
+        heard.append((operation, code))
+
+    keys = Access(Credentials(ACCESS_KEY, SECRET_KEY))
+    store = Store("destination", location, keys, listen)
+    assert store.head_or_none() is None
+    assert heard == [("HeadObject", 404), ("GetObject", 404)]
+    store.list_uploads()
+    assert heard[2:] == [("ListMultipartUploads", 200)]
+    closed = S3Location(bucket="b", key="k", endpoint="http://127.0.0.1:1")
+    with pytest.raises(S3Error):
+        Store("destination", closed, keys, listen).list_uploads()
+    assert heard[3:] == [("ListMultipartUploads", None)] * 3

@@ -30,10 +30,23 @@ from multipartcopy.reconcile.act import Effects, Memory
 from multipartcopy.reconcile.controller import Controller
 from multipartcopy.reconcile.decide import Write, decide
 from multipartcopy.reconcile.facts import Limits, format_time
+from multipartcopy.reconcile.writer import LostRaceError
 from multipartcopy.s3.control import ListedUpload
 from multipartcopy.s3.errors import Kind, S3Error
-from tests.unit.facts import CLAIMED, NOW, OWNER, SPEC, UPLOADING, facts
-from tests.unit.test_races import FakeKube
+from tests.unit.facts import (
+    CLAIMED,
+    FULL,
+    NOW,
+    OWNER,
+    SPEC,
+    UPLOADING,
+    MiB,
+    facts,
+    pod,
+    report,
+    with_parts,
+)
+from tests.unit.test_races import FakeKube, Uploads
 
 ROOT = Path(__file__).parents[2]
 OWN = ("multipartcopy-system", "operator-0")
@@ -47,6 +60,10 @@ UPLOAD_ID = "u" * 2048
 LONGEST = replace(
     SPEC.destination, s3=replace(SPEC.destination.s3, endpoint=ENDPOINT, bucket=BUCKET, key=KEY)
 )
+
+
+def samples(metrics: Metrics) -> list[Any]:
+    return [s for family in metrics.registry.collect() for s in family.samples]
 
 
 def sample(metrics: Metrics, name: str, /, **labels: str) -> float | None:
@@ -160,8 +177,7 @@ def test_an_upload_that_may_be_a_strangers_is_told_apart(monkeypatch):
 def left_behind(metrics: Metrics) -> list[tuple[str, str]]:
     return [
         (s.labels["upload_id"], s.labels["owner"])
-        for family in metrics.registry.collect()
-        for s in family.samples
+        for s in samples(metrics)
         if s.name == "multipartcopy_upload_left_behind"
     ]
 
@@ -188,6 +204,119 @@ def test_a_copy_is_counted_once_when_it_ends():
     assert sample(effect.metrics, name, phase="Succeeded", reason="Copied") == 0
 
 
+def test_what_the_ledger_gains_is_counted_and_what_it_loses_is_not():
+    """Parts that have to be sent again are copied again."""
+    kube = FakeKube(UPLOADING)
+    effect = effects(kube)
+    for parts in (range(1, 8), range(1, 6), range(1, 7)):
+        seen = replace(facts(), resource=kube.read())
+        status = with_parts(replace(seen.status, run=seen.status.run + 1), parts)
+        effect.perform(Write(Phase.COPYING, Reason.COPYING, "m", status), seen, Memory())
+    assert sample(effect.metrics, "multipartcopy_copied_parts_total") == 8
+    assert sample(effect.metrics, "multipartcopy_copied_bytes_total") == 8 * 5 * MiB
+
+
+def test_a_restart_counts_nothing_that_was_there_before():
+    effect = effects(kube := FakeKube(FULL))
+    seen = replace(facts(), resource=kube.read())
+    assert effect.perform(Write(Phase.COPYING, Reason.COPYING, "m", FULL), seen, Memory()) is None
+    assert sample(effect.metrics, "multipartcopy_copied_parts_total") == 0
+
+
+@pytest.mark.parametrize(
+    ("after", "reason"),
+    [
+        (replace(CLAIMED, attempt=2), Reason.UPLOAD_LOST),
+        (replace(CLAIMED, attempt=2), Reason.CHECKSUM_REFUSED),
+        (replace(UPLOADING, disagreements=1), Reason.PARTS_DISAGREE),
+    ],
+)
+def test_what_is_done_again_is_counted(after, reason):
+    effect = effects(kube := FakeKube(UPLOADING))
+    seen = replace(facts(), resource=kube.read())
+    effect.perform(Write(Phase.PREPARING, reason, "m", after), seen, Memory())
+    assert sample(effect.metrics, "multipartcopy_retries_total", reason=reason) == 1
+
+
+def test_a_failed_pod_is_a_retry_once_and_where_the_copy_goes_on():
+    effect, memory = effects(kube := FakeKube(UPLOADING)), Memory()
+    killed = pod("", code=137, reason="OOMKilled", uid="1")
+    final = pod(report("1", range(1, 2)), code=42, uid="2")
+    wait = steps.Wait(Phase.COPYING, Reason.COPYING, "m", 1.0)
+
+    def look(*pods: Any, **more: Any) -> float | None:
+        seen = replace(facts(UPLOADING, pods=pods, **more), resource=kube.read())
+        effect.perform(wait, seen, memory)
+        return sample(effect.metrics, "multipartcopy_retries_total", reason="OOMKilled")
+
+    assert look(killed, final, pod(uid="3")) == 1
+    assert look(gone_pods=(killed,)) == 1
+    assert look(killed, replace(killed, uid="4")) == 2
+    kube.bump(failing=to_json(Failing("SourceChanged", "m", format_time(NOW))))
+    assert look(replace(killed, uid="5")) == 2
+    total = "multipartcopy_retries_total"
+    assert sum(s.value for s in samples(effect.metrics) if s.name == total) == 2
+
+
+def test_pods_are_counted_as_long_as_they_live():
+    effect, memory = effects(kube := FakeKube(UPLOADING)), Memory()
+    wait = steps.Wait(Phase.COPYING, Reason.COPYING, "m", 1.0)
+
+    def count(*pods: Any) -> tuple[float | None, ...]:
+        effect.perform(wait, replace(facts(pods=pods), resource=kube.read()), memory)
+        states = ("running", "waiting")
+        return tuple(sample(effect.metrics, "multipartcopy_worker_pods", state=s) for s in states)
+
+    assert count(pod(), replace(pod(), running=False), pod("")) == (1, 1)
+    assert count(pod(), pod()) == (2, 0)
+    effect.metrics.pods("another", running=1, waiting=0)
+    assert count() == (1, 0)
+
+
+def test_an_upload_is_aborted_once(monkeypatch):
+    store = Uploads(monkeypatch, "upload-1")
+    effect, memory = effects(kube := FakeKube(UPLOADING)), Memory()
+    monkeypatch.setattr(store, "abort", lambda _: store.ids.clear())
+    monkeypatch.setattr(effect.__class__, "_name_doubtful_uploads", lambda *_: None)
+    for _ in range(2):
+        seen = replace(facts(UPLOADING), resource=kube.read())
+        effect.perform(steps.Abort(Phase.ABORTING, Reason.ABORTING, "m"), seen, memory)
+        kube.bump(upload={"id": "upload-1"})
+    assert sample(effect.metrics, "multipartcopy_uploads_aborted_total") == 1
+
+
+@pytest.mark.parametrize(
+    ("problem", "error"),
+    [
+        (LostRaceError("ns/n"), "conflict"),
+        (KubeError(500, "m"), "kubernetes"),
+        (ValueError("m"), "defect"),
+    ],
+)
+def test_a_pass_is_timed_and_its_failure_counted(monkeypatch, problem, error):
+    kube = FakeKube(UPLOADING)
+    effect = effects(kube)
+
+    async def work() -> None:
+        controller = Controller(kube, effect)  # type: ignore[arg-type]
+        loop, failed = asyncio.get_running_loop(), asyncio.Event()
+
+        def fail(*_: Any) -> None:
+            loop.call_soon_threadsafe(failed.set)
+            raise problem
+
+        monkeypatch.setattr(Effects, "perform", fail)
+        controller.notice(kube.get_copy("", ""))
+        await asyncio.wait_for(failed.wait(), 60)
+        await controller.stop(60)
+
+    asyncio.run(work())
+    name = "multipartcopy_reconcile_errors_total"
+    assert sample(effect.metrics, name, error=error) == 1
+    assert sample(effect.metrics, "multipartcopy_reconcile_duration_seconds_count") == 1
+    assert sample(effect.metrics, "multipartcopy_worker_pods", state="running") == 0
+
+
 def test_what_a_store_answers_is_counted(monkeypatch):
     def store(*_: Any) -> None:
         raise AWAY
@@ -209,7 +338,8 @@ def test_a_copy_is_under_way_as_long_as_it_is_worked_on(monkeypatch):
     seen = []
 
     def under_way() -> float | None:
-        return sample(effect.metrics, "multipartcopy_copies_under_way", phase="Aborting")
+        labels = {"phase": "Aborting", "reason": "Inspecting"}
+        return sample(effect.metrics, "multipartcopy_copies_under_way", **labels)
 
     async def work() -> None:
         controller, loop = Controller(kube, effect), asyncio.get_running_loop()  # type: ignore[arg-type]
@@ -248,12 +378,6 @@ def test_a_scrape(served):
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         families = {f.name: f for f in text_string_to_metric_families(answer.read().decode())}
     ours = {name for name in families if name.startswith("multipartcopy_")}
-    assert ours == {
-        "multipartcopy_copies_under_way",
-        "multipartcopy_copies_finished",  # _total is of its sample
-        "multipartcopy_store_errors",
-        "multipartcopy_upload_left_behind",
-    }
     assert all("?" in families[name].documentation for name in ours)
     assert {"process_start_time_seconds", "process_resident_memory_bytes"} <= families.keys()
     (left,) = families["multipartcopy_upload_left_behind"].samples

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from multipartcopy.api import names
-from multipartcopy.api.reasons import Reason
+from multipartcopy.api.reasons import Reason, reason_of
 from multipartcopy.api.report import encode_crc
 from multipartcopy.api.spec import Overwrite
 from multipartcopy.api.status import Phase, Upload
@@ -19,7 +19,14 @@ from multipartcopy.reconcile import decide as steps
 from multipartcopy.reconcile import ledger, outcome, settle, writer
 from multipartcopy.reconcile.access import MissingSecretError, read_access
 from multipartcopy.reconcile.decide import Action, Wait, Write, give_up
-from multipartcopy.reconcile.facts import Facts, Limits, Pod, Resource, read_resource
+from multipartcopy.reconcile.facts import (
+    Facts,
+    Limits,
+    Pod,
+    Resource,
+    failure_of,
+    read_resource,
+)
 from multipartcopy.s3.control import (
     Access,
     CompletedPart,
@@ -53,6 +60,8 @@ class Memory:
     """Of all uploads that were made here or that the status has named: it may come to name another, or none."""
     ended_uploads: set[str] = field(default_factory=set)
     """Those that are known to be gone, or were given up."""
+    failed_pods: set[str] = field(default_factory=set)
+    """UIDs of those whose failure was counted."""
 
 
 _NEEDS_STORES = (
@@ -89,6 +98,7 @@ class Effects:
         """
         result: Write | Wait | None
         memory.last = facts.resource
+        self._count_pods(facts, memory)
         try:
             result = self._effect(action, facts, memory)
             if isinstance(action, _NEEDS_STORES):
@@ -129,7 +139,7 @@ class Effects:
         )
         if wrote:
             memory.written_at = facts.now
-            self.metrics.wrote(facts.status.phase, result.phase, result.reason)
+            self.metrics.wrote(facts.status, status, result.phase, result.reason)
 
     def _effect(self, action: Action, facts: Facts, memory: Memory) -> Write | Wait | None:
         owner = facts.resource.owner
@@ -180,6 +190,23 @@ class Effects:
                 raise AssertionError(action)
         return None
 
+    def _count_pods(self, facts: Facts, memory: Memory) -> None:
+        """For the metrics; the failure of a pod is a retry where the copy goes on after it."""
+        live = [pod for pod in facts.pods if not pod.finished]
+        running = sum(pod.running for pod in live)
+        uid = facts.resource.owner.uid
+        self.metrics.pods(uid, running=running, waiting=len(live) - running)
+        status = facts.status
+        if facts.resource.deleted_at or status.failing or status.over or facts.spec.suspend:
+            return
+        pods = {pod.uid: pod for pod in facts.run_pods()}
+        for uid in pods.keys() - memory.failed_pods:
+            failure = failure_of(pods[uid])
+            if failure and failure.exit_code != names.EXIT_PERMANENT:
+                memory.failed_pods.add(uid)
+                self.metrics.retried(reason_of(failure.reason))
+        memory.failed_pods &= pods.keys()
+
     # Reaching the stores.
 
     def _store(self, side: str, facts: Facts, memory: Memory) -> Store:
@@ -191,7 +218,7 @@ class Effects:
             ending = facts.resource.deleted_at or facts.status.failing
             if not (ending and side in memory.access):
                 raise
-        return Store(side, location, memory.access[side])
+        return Store(side, location, memory.access[side], self.metrics.s3_request)
 
     # On the resource.
 
@@ -496,13 +523,14 @@ class Effects:
             return None
         return Wait(action.phase, action.reason, action.message, 2.0, quiet=facts.status.over)
 
-    @staticmethod
-    def _gone(store: Store, upload_ids: Iterable[str], memory: Memory) -> bool:
+    def _gone(self, store: Store, upload_ids: Iterable[str], memory: Memory) -> bool:
         """Abort them, and see whether the store has forgotten them all."""
         for upload_id in upload_ids:
             store.abort(upload_id)
             if store.upload_exists(upload_id):
                 return False
+            if upload_id not in memory.ended_uploads:
+                self.metrics.aborted()
             memory.ended_uploads.add(upload_id)
         return True
 
@@ -520,7 +548,9 @@ class Effects:
         if last is None or last.status.over or access is None or not left:
             return
         with contextlib.suppress(S3Error):
-            self._gone(Store("destination", last.spec.destination.s3, access), left, memory)
+            location = last.spec.destination.s3
+            store = Store("destination", location, access, self.metrics.s3_request)
+            self._gone(store, left, memory)
         if uploads := sorted(left - memory.ended_uploads):
             facts = Facts(datetime.now(UTC), last)
             self._name_left_behind(facts, uploads, outcome.left_behind_sentence(facts, uploads))

@@ -11,7 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from multipartcopy.api import names
+from multipartcopy.api.conditions import summary
+from multipartcopy.api.reasons import Reason, reason_of
+from multipartcopy.api.status import Phase
 from multipartcopy.kube import Kube, KubeError, NotFoundError
+from multipartcopy.metrics import PassError
 from multipartcopy.reconcile.act import Effects, Memory
 from multipartcopy.reconcile.decide import Wait, decide
 from multipartcopy.reconcile.facts import Facts, read_pod
@@ -86,18 +90,21 @@ class Controller:
         try:
             while not self._stopping:
                 wake.clear()
-                seconds = await loop.run_in_executor(
-                    self._executor, self._pass, uid, namespace, name, memory
-                )
+                with self._effects.metrics.reconciling():
+                    seconds = await loop.run_in_executor(
+                        self._executor, self._pass, uid, namespace, name, memory
+                    )
                 if seconds is None and not wake.is_set():
                     return
                 await _sleep(wake, _LONGEST_WAIT if seconds is None else seconds)
         finally:
             del self._tasks[uid], self._wakes[uid]
             self._effects.metrics.under_way(uid, None)
+            self._effects.metrics.pods(uid, running=0, waiting=0)
 
     def _pass(self, uid: str, namespace: str, name: str, memory: Memory) -> float | None:
         """Steps until one says wait: the seconds until the next pass, None for not before a change."""
+        metrics = self._effects.metrics
         try:
             facts: Facts | None
             for _ in range(_STEPS_A_PASS):
@@ -110,7 +117,7 @@ class Controller:
                 if facts is None or facts.resource.owner.uid != uid:
                     self._effects.bury(self._memories.pop(uid, memory))
                     return None
-                self._effects.metrics.under_way(uid, facts.status.phase)
+                metrics.under_way(uid, _said(facts))
                 action = decide(facts, self._effects.limits)
                 logger.debug("%s/%s: %s", namespace, name, type(action).__name__)
                 wait = self._effects.perform(action, facts, memory)
@@ -118,15 +125,23 @@ class Controller:
                     return wait.seconds
             logger.warning("%s/%s: many steps in one pass", namespace, name)
         except LostRaceError:
+            metrics.reconcile_failed(PassError.CONFLICT)
             return 0.5
         except KubeError as error:
+            metrics.reconcile_failed(PassError.KUBERNETES)
             logger.warning("%s/%s: %s", namespace, name, error)
             return 3.0
         except Exception:
             # A defect of ours must not end the loop that guards an upload.
+            metrics.reconcile_failed(PassError.DEFECT)
             logger.exception("%s/%s: the pass failed", namespace, name)
             return 10.0
         return 1.0
+
+
+def _said(facts: Facts) -> tuple[Phase, Reason]:
+    said = summary(facts.status.conditions)
+    return facts.status.phase, reason_of(said.reason) if said else Reason.INSPECTING
 
 
 async def _sleep(wake: asyncio.Event, seconds: float) -> None:

@@ -113,14 +113,20 @@ class CompletedPart:
     crc64nvme: str | None = None
 
 
+Listener = Callable[[str, int | None], None]
+"""Hears of every request that was sent: its operation, and the HTTP status of the answer, None for none."""
+
+
 class Store:
     """One location. Cheap calls repeat themselves on a passing error; Create, Complete and Put never do."""
 
-    def __init__(self, side: str, location: S3Location, access: Access) -> None:
+    def __init__(
+        self, side: str, location: S3Location, access: Access, listener: Listener | None = None
+    ) -> None:
         self.side = side
         self._location = location
-        self._calm = _client(location, access, attempts=3, read_timeout=60)
-        self._once = _client(location, access, attempts=1, read_timeout=900)
+        self._calm = _client(location, access, listener, attempts=3, read_timeout=60)
+        self._once = _client(location, access, listener, attempts=1, read_timeout=900)
         self._object = {"Bucket": location.bucket, "Key": location.key}
 
     def head(self, *, if_match: str | None = None) -> ObjectInfo:
@@ -382,7 +388,13 @@ def _session() -> boto3.Session:
 
 @functools.lru_cache(maxsize=64)
 def _cached_client(
-    endpoint: str, region: str, virtual: bool, access: Access, attempts: int, read_timeout: int
+    endpoint: str,
+    region: str,
+    virtual: bool,
+    access: Access,
+    listener: Listener | None,
+    attempts: int,
+    read_timeout: int,
 ) -> Any:
     config = Config(
         signature_version=UNSIGNED if access.credentials is None else "s3v4",
@@ -396,7 +408,7 @@ def _cached_client(
         user_agent_extra="multipartcopy",
     )
     keys = access.credentials
-    return _session().client(
+    client = _session().client(
         "s3",
         endpoint_url=endpoint,
         region_name=region,
@@ -406,15 +418,37 @@ def _cached_client(
         verify=_ca_file(access.ca) if access.ca else None,
         config=config,
     )
+    if listener:
+        client.meta.events.register("response-received.s3", functools.partial(_tell, listener))
+    return client
 
 
-def _client(location: S3Location, access: Access, *, attempts: int, read_timeout: int) -> Any:
+def _tell(
+    listener: Listener,
+    event_name: str,
+    response_dict: Mapping[str, Any] | None = None,
+    **_: Any,
+) -> None:
+    """botocore emits it for each request on the wire, its own repetitions included."""
+    operation = event_name.rpartition(".")[2]
+    listener(operation, response_dict["status_code"] if response_dict else None)
+
+
+def _client(
+    location: S3Location,
+    access: Access,
+    listener: Listener | None,
+    *,
+    attempts: int,
+    read_timeout: int,
+) -> Any:
     with _lock:
         return _cached_client(
             endpoint_url(location),
             location.region,
             is_virtual(location),
             access,
+            listener,
             attempts,
             read_timeout,
         )
