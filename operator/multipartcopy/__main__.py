@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import logging
 import os
+import re
 import sys
 from urllib.parse import urlsplit
 
@@ -19,6 +20,15 @@ def main() -> int:
     )
     operator.add_argument(
         "--worker-image", metavar="NAME", help="image of the workers (default: the operator's own)"
+    )
+    operator.add_argument(
+        "--namespace",
+        metavar="NAME",
+        dest="namespaces",
+        type=_namespace,
+        action="append",
+        default=[],
+        help="work in this namespace only, and need no rights outside; may be repeated (default: in all)",
     )
     operator.add_argument(
         "--liveness",
@@ -65,6 +75,12 @@ def _listener(text: str) -> tuple[str, int] | None:
     raise argparse.ArgumentTypeError(f"{text!r} is not like 0.0.0.0:8081 or [::]:8081")
 
 
+def _namespace(text: str) -> str:
+    if re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", text):
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is no name of a namespace")
+
+
 def _work() -> int:
     # Imported here: each of the two programs must be free of the other's libraries.
     from multipartcopy.worker.main import run
@@ -83,6 +99,7 @@ def _operate(options: argparse.Namespace) -> int:
     logging.getLogger("multipartcopy").setLevel(logging.DEBUG if options.verbose else logging.INFO)
     chosen = Options(
         worker_image=options.worker_image,
+        namespaces=tuple(dict.fromkeys(options.namespaces)),
         liveness=options.liveness,
         metrics=options.metrics,
         denied_grace_seconds=options.denied_grace,

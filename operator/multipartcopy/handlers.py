@@ -27,10 +27,11 @@ _STOP_SECONDS = 15.0
 class Options:
     """The operator's flags. Without ``worker_image`` the workers run the operator's own.
 
-    ``metrics`` is the address and port to be scraped at; None: none.
+    ``metrics`` is the address and port to be scraped at; None: none. ``namespaces`` are those to work in; none: all.
     """
 
     worker_image: str | None = None
+    namespaces: tuple[str, ...] = ()
     liveness: str = "http://0.0.0.0:8080/healthz"
     metrics: tuple[str, int] | None = ("0.0.0.0", 8081)  # noqa: S104 - in a pod
     denied_grace_seconds: float = 300
@@ -45,7 +46,8 @@ def run(options: Options) -> int:
     metrics = Metrics()
     if options.metrics:
         metrics.serve(*options.metrics)
-    kube = connect()
+    kube = connect(options.namespaces)
+    kube.check_namespaces()
     namespace = os.environ.get("POD_NAMESPACE", "default")
     pod = os.environ.get("POD_NAME")
     if options.worker_image:
@@ -64,8 +66,9 @@ def run(options: Options) -> int:
     asyncio.run(
         kopf.operator(
             registry=registry(controller),
-            settings=settings(),
-            clusterwide=True,
+            settings=settings(options.namespaces),
+            clusterwide=not options.namespaces,
+            namespaces=options.namespaces,
             standalone=True,
             liveness_endpoint=options.liveness,
         )
@@ -73,8 +76,10 @@ def run(options: Options) -> int:
     return 0
 
 
-def settings() -> kopf.OperatorSettings:
+def settings(namespaces: tuple[str, ...] = ()) -> kopf.OperatorSettings:
     chosen = kopf.OperatorSettings()
+    # Else it would look for definitions and namespaces to come, which takes rights in the whole cluster.
+    chosen.scanning.disabled = bool(namespaces)
     # Only what is ours comes over the wire, however many Jobs and pods the cluster has.
     ours = f"{MANAGED_BY}={MANAGER}"
     chosen.watching.label_selectors["batch/v1", "jobs"] = ours

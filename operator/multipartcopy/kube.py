@@ -3,7 +3,7 @@
 import base64
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,10 @@ class TooLargeError(KubeError):
 
 
 class Kube:
-    """All that the operator asks of the API server."""
+    """All that the operator asks of the API server. ``namespaces`` are those that it works in, none for all."""
 
-    def __init__(self) -> None:
+    def __init__(self, namespaces: Collection[str] = ()) -> None:
+        self._namespaces = namespaces
         configuration = kubernetes.client.Configuration.get_default_copy()
         configuration.retries = False  # The loop over it asks again, having looked again.
         configuration.connection_pool_maxsize = 32  # More than the threads of the reconcile.
@@ -60,19 +61,40 @@ class Kube:
         )
 
     def list_copies(self) -> Iterator[Object]:
-        """Of all namespaces, a page at a time: a resource can be half a megabyte."""
+        """Of all namespaces that we work in, a page at a time: a resource can be half a megabyte."""
+        kind = names.GROUP, names.VERSION
+        if not self._namespaces:
+            list_all = self._custom.list_cluster_custom_object
+            yield from self._pages(list_all, *kind, names.PLURAL)
+        for namespace in self._namespaces:
+            list_some = self._custom.list_namespaced_custom_object
+            yield from self._pages(list_some, *kind, namespace, names.PLURAL)
+
+    def _pages(self, call: Callable[..., Any], *arguments: str) -> Iterator[Object]:
         token = ""
         while True:
-            page = self._call(
-                self._custom.list_cluster_custom_object,
-                *(names.GROUP, names.VERSION, names.PLURAL),
-                limit=10,
-                _continue=token,
-            )
+            page = self._call(call, *arguments, limit=10, _continue=token)
             yield from page["items"]
             token = page["metadata"].get("continue", "")
             if not token:
                 return
+
+    def check_namespaces(self) -> None:
+        """Raises KubeError where the copies of a namespace that we are to work in cannot be listed."""
+        kind = names.GROUP, names.VERSION
+        for namespace in self._namespaces:
+            try:
+                self._call(
+                    self._custom.list_namespaced_custom_object,
+                    *(*kind, namespace, names.PLURAL),
+                    limit=1,
+                )
+            except KubeError as error:
+                message = (
+                    f"cannot list the MultipartCopies of namespace {namespace};"
+                    f" is the definition installed, and the Role? ({error})"
+                )
+                raise KubeError(error.status, message) from None
 
     def patch_copy(self, namespace: str, name: str, patch: list[Object]) -> Object:
         """A JSON-patch of metadata. Raises ConflictError where its ``test`` fails."""
@@ -173,7 +195,7 @@ class Kube:
             raise KubeError(0, f"the API server did not answer: {error}") from None
 
 
-def connect() -> Kube:
+def connect(namespaces: Collection[str] = ()) -> Kube:
     """With the pod's service account, else the current kubeconfig. Raises KubeError for neither."""
     try:
         if Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists():
@@ -182,7 +204,7 @@ def connect() -> Kube:
             kubernetes.config.load_kube_config()  # type: ignore[no-untyped-call]
     except kubernetes.config.ConfigException as error:
         raise KubeError(0, f"no cluster to work for: {error}") from None
-    return Kube()
+    return Kube(namespaces)
 
 
 def _message(error: Any) -> str:

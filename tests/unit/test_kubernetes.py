@@ -1,16 +1,22 @@
 """What is written to the cluster, and how what it says is read."""
 
+import json
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+from kubernetes.client import ApiException
 
+from multipartcopy import __main__
 from multipartcopy.api.codec import to_json
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.spec import Reference, S3Location, Side
 from multipartcopy.api.status import Upload
 from multipartcopy.api.task import Work, decode_task
+from multipartcopy.handlers import settings
 from multipartcopy.jobs import Image, build_job, build_task, fitting, image_of, job_name
-from multipartcopy.kube import ConflictError, KubeError, NotFoundError, TooLargeError, _error
+from multipartcopy.kube import ConflictError, Kube, KubeError, NotFoundError, TooLargeError, _error
 from multipartcopy.reconcile.facts import failure_of, read_pod, refusal
 from multipartcopy.reconcile.ledger import missing
 from multipartcopy.reconcile.writer import difference
@@ -249,3 +255,63 @@ def test_errors_of_a_store(code, status, kind):
 def test_a_bare_404_is_about_the_object_only_where_there_can_be_no_body():
     assert kind_of("404", 404, "HeadObject") is Kind.NO_OBJECT
     assert kind_of("404", 404, "AbortMultipartUpload") is Kind.RETRY
+
+
+class Lists:
+    """In place of the client: copies by namespace, a page for each."""
+
+    def __init__(self, copies: dict[str, list[str]]) -> None:
+        self.copies = copies
+
+    def list_cluster_custom_object(self, group, version, plural, **options):
+        return self.page([name for names in self.copies.values() for name in names], **options)
+
+    def list_namespaced_custom_object(self, group, version, namespace, plural, **options):
+        if namespace not in self.copies:
+            raise ApiException(403, "Forbidden")
+        return self.page(self.copies[namespace], **options)
+
+    @staticmethod
+    def page(names, *, limit, _continue="", **_):
+        first = int(_continue or 0)
+        more = {"continue": str(first + 1)} if first + 1 < len(names) else {}
+        body = {"items": names[first : first + 1], "metadata": more}
+        return SimpleNamespace(data=json.dumps(body))
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "listed"),
+    [((), ["1", "2", "3", "4"]), (("a",), ["1", "2"]), (("a", "c"), ["1", "2", "4"])],
+)
+def test_copies_are_those_of_the_namespaces_that_it_works_in(monkeypatch, namespaces, listed):
+    kube = Kube(namespaces)
+    monkeypatch.setattr(kube, "_custom", Lists({"a": ["1", "2"], "b": ["3"], "c": ["4"]}))
+    assert list(kube.list_copies()) == listed
+    kube.check_namespaces()
+
+
+def test_a_namespace_that_cannot_be_worked_in_is_named(monkeypatch):
+    kube = Kube(("a", "away"))
+    monkeypatch.setattr(kube, "_custom", Lists({"a": []}))
+    with pytest.raises(KubeError, match="of namespace away; is the definition installed") as caught:
+        kube.check_namespaces()
+    assert caught.value.status == 403
+
+
+def test_namespaces_are_names_and_never_patterns(monkeypatch, capsys):
+    chosen = []
+    monkeypatch.setattr(__main__, "_operate", lambda options: chosen.append(options.namespaces))
+    flags = ["--namespace=a", "--namespace", "b-1"]
+    monkeypatch.setattr(sys, "argv", ["multipartcopy", "operator", *flags])
+    __main__.main()
+    assert chosen == [["a", "b-1"]]
+    for wrong in ("*", "a*", "!a", "A", "", "a,b", "-a"):
+        monkeypatch.setattr(sys, "argv", ["multipartcopy", "operator", f"--namespace={wrong}"])
+        with pytest.raises(SystemExit):
+            __main__.main()
+        assert "is no name of a namespace" in capsys.readouterr().err
+
+
+def test_rights_in_the_whole_cluster_are_needed_only_for_all_namespaces():
+    assert settings(("a",)).scanning.disabled
+    assert not settings().scanning.disabled
