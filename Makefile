@@ -40,9 +40,11 @@ lint: ## style, types, layers
 	$(RUN) mypy
 	$(RUN) lint-imports
 
-.PHONY: bench
+.PHONY: bench dashboard
 bench: ## the relay beside rclone, mc and boto3, into docs/bench.*; ARGS=--quick for a first look, not kept
 	@$(RUN) python -m dev.bench $(or $(ARGS),--docs)
+dashboard: ## the dashboard's panels, of what the operator in the cluster does for SECONDS=300, into docs/dashboard.svg
+	@$(RUN) python -m dev.dashboard --seconds $(or $(SECONDS),300) docs/dashboard.svg
 
 .PHONY: cluster-up cluster-down cluster-status image lock
 cluster-up: ## start the embedded cluster (root, Linux)
