@@ -17,7 +17,7 @@ from multipartcopy.kube import Kube, KubeError, TooLargeError
 from multipartcopy.metrics import Metrics
 from multipartcopy.reconcile import decide as steps
 from multipartcopy.reconcile import ledger, outcome, settle, writer
-from multipartcopy.reconcile.access import MissingSecretError, read_access
+from multipartcopy.reconcile.access import read_access
 from multipartcopy.reconcile.decide import Action, Wait, Write, give_up
 from multipartcopy.reconcile.facts import (
     Facts,
@@ -37,6 +37,7 @@ from multipartcopy.s3.control import (
     StoredPart,
 )
 from multipartcopy.s3.errors import Kind, S3Error
+from multipartcopy.s3.secrets import MissingSecretError
 
 logger = logging.getLogger("multipartcopy.reconcile")
 

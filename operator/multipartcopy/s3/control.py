@@ -88,6 +88,13 @@ class ListedUpload:
 
 
 @dataclass(frozen=True)
+class KeyedUpload(ListedUpload):
+    """With the key that it is for."""
+
+    key: str
+
+
+@dataclass(frozen=True)
 class CreatedUpload:
     """``checksum``: the store took CRC64NVME for it; ``encrypted``: with a key, so ETags are no MD5s."""
 
@@ -205,7 +212,16 @@ class Store:
 
         The exact key is the prefix: MinIO lists nothing for the prefix of a directory.
         """
-        uploads: list[ListedUpload] = []
+        uploads, time = self.list_uploads_under()
+        key = self._location.key
+        return [ListedUpload(u.id, u.initiated) for u in uploads if u.key == key], time
+
+    def list_uploads_under(self) -> tuple[list[KeyedUpload], datetime]:
+        """Those for every key that begins with this one (which may be empty), and the store's own time.
+
+        MinIO lists only those of a key that is written out.
+        """
+        uploads: list[KeyedUpload] = []
         markers: dict[str, str] = {}
         for _ in range(1000):
             answer = self._do(
@@ -214,9 +230,8 @@ class Store:
                 **markers,
             )
             uploads += [
-                ListedUpload(entry["UploadId"], entry["Initiated"])
+                KeyedUpload(entry["UploadId"], entry["Initiated"], entry["Key"])
                 for entry in answer.get("Uploads", [])
-                if entry["Key"] == self._location.key
             ]
             if not answer.get("IsTruncated"):
                 break

@@ -1,0 +1,59 @@
+"""How we are let in at a store: what the Secrets that a location names hold."""
+
+from collections.abc import Callable, Mapping
+
+from multipartcopy.api import names
+from multipartcopy.api.reasons import Reason
+from multipartcopy.api.spec import S3Location
+from multipartcopy.s3.control import Access, Credentials
+
+GetSecret = Callable[[str], Mapping[str, str] | None]
+"""The decoded values of the Secret of this name; None where there is none."""
+
+
+class MissingSecretError(Exception):
+    """There is no way in yet."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def access(get: GetSecret, namespace: str, location: S3Location) -> Access:
+    """Raises MissingSecretError, and what ``get`` raises. ``namespace`` is for the message."""
+    credentials = ca = None
+    if location.secret_ref:
+        needed = (names.ACCESS_KEY_ID, names.SECRET_ACCESS_KEY)
+        secret = _secret(get, namespace, location.secret_ref.name, needed)
+        access_key, secret_key = (secret[key].strip() for key in needed)
+        token = secret.get(names.SESSION_TOKEN, "").strip() or None
+        credentials = Credentials(access_key, secret_key, token)
+    if location.ca_secret_ref:
+        name = location.ca_secret_ref.name
+        ca = _secret(get, namespace, name, (names.CA_CERTIFICATE,))[names.CA_CERTIFICATE]
+    return Access(credentials, ca)
+
+
+def _secret(
+    get: GetSecret, namespace: str, name: str, needed: tuple[str, ...]
+) -> Mapping[str, str]:
+    secret = get(name)
+    if secret is None:
+        message = f"there is no Secret {name} in namespace {namespace}"
+        raise MissingSecretError(Reason.SECRET_NOT_FOUND, message)
+    missing = [key for key in needed if not secret.get(key, "").strip()]
+    if missing:
+        message = f"Secret {name} lacks {' and '.join(missing)}; it needs {', '.join(needed)}"
+        raise MissingSecretError(Reason.SECRET_INVALID, message)
+    keys = {*needed, names.SESSION_TOKEN} - {names.CA_CERTIFICATE}
+    broken = sorted(key for key in keys if not _is_plain(secret.get(key, "")))
+    if broken:
+        message = f"Secret {name}: {' and '.join(broken)} must be one line of printable ASCII"
+        raise MissingSecretError(Reason.SECRET_INVALID, message)
+    return secret
+
+
+def _is_plain(value: str) -> bool:
+    """Else it would break a header, and the error that says so would show it."""
+    value = value.strip()
+    return value.isascii() and (value.isprintable() and " " not in value)
