@@ -15,10 +15,11 @@ _RULES = [rule["message"] for rule in _STATUS["x-kubernetes-validations"]]
 
 def refusals(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Sentences; none where the status is taken."""
-    return [*_invalid(_STATUS, new, "status"), *_broken_rules(old, new)]
+    return [*invalid(_STATUS, new, "status"), *_broken_rules(old, new)]
 
 
-def _invalid(schema: dict[str, Any], value: Any, path: str) -> Iterator[str]:
+def invalid(schema: dict[str, Any], value: Any, path: str) -> Iterator[str]:
+    """Sentences: what of the value the schema of a definition does not allow."""
     kind = _TYPES[schema["type"]]
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         yield f"{path}: {value!r} is no {schema['type']}"
@@ -46,10 +47,10 @@ def _invalid(schema: dict[str, Any], value: Any, path: str) -> Iterator[str]:
             if child is None:
                 yield f"{path}.{name}: unknown, would be dropped"
             else:
-                yield from _invalid(child, item, f"{path}.{name}")
+                yield from invalid(child, item, f"{path}.{name}")
     if kind is list:
         for number, item in enumerate(value):
-            yield from _invalid(schema["items"], item, f"{path}[{number}]")
+            yield from invalid(schema["items"], item, f"{path}[{number}]")
 
 
 def _broken_rules(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
