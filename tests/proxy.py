@@ -10,7 +10,8 @@ first rule that matches and is not spent wins::
      "skip": 0, "times": 1, "do": {"kind": "answer", "status": 503}}
 
 ``match`` is searched in ``METHOD target``, ``header`` in the head, ``body`` in the first MiB of the
-request's body. The first ``skip`` matches pass, then ``times`` are met (absent: all). What is done:
+request's body. ``above``: only while more requests than that are under way, this one included. The first
+``skip`` matches pass, then ``times`` are met (absent: all). What is done:
 
     hold      at request (``whole``: after its body was taken in) | answer, until it is released
     reset     at request | request-body | answer (the upstream has answered whole) | answer-body
@@ -25,7 +26,8 @@ request's body. The first ``skip`` matches pass, then ``times`` are met (absent:
 
 ``GET /held``; ``PUT /release`` {"how": "forward" | "drop", "name"}; ``PUT /down`` refuses connections
 and cuts those there are; ``PUT /up``; ``GET /log``, ``DELETE /log``: each request with its status (null:
-none came), the bytes of body that were forwarded each way, and when it began and ended.
+none came), the bytes of body that were forwarded each way, when it began and ended, and how many were under
+way when it came.
 """
 
 import argparse
@@ -92,6 +94,7 @@ class Proxy:
         self.upstream, self.upstream_tls, self.client_tls = upstream, upstream_tls, client_tls
         self.rules, self.log, self.held = [], deque(maxlen=100_000), {}
         self.door, self.address, self.live = None, None, {}
+        self.under_way = 0
 
     # Opening and closing.
 
@@ -133,7 +136,8 @@ class Proxy:
         method, target, _ = head.first.split(" ")
         request = f"{method} {target}"
         entry = {"request": request, "status": None, "request_bytes": 0, "answer_bytes": 0}
-        entry |= {"rule": None, "at": time.monotonic(), "end": None}
+        self.under_way += 1
+        entry |= {"rule": None, "at": time.monotonic(), "end": None, "under_way": self.under_way}
         self.log.append(entry)
         body = Body(reader, writer, head)
         try:
@@ -146,11 +150,14 @@ class Proxy:
             else:
                 await self.forward(head, body, writer, entry, do)
         finally:
+            self.under_way -= 1
             entry["end"] = time.monotonic()
 
     async def choose(self, request, head, body):
         for rule in self.rules:
             if rule["times"] == 0 or not re.search(rule["match"], request):
+                continue
+            if self.under_way <= rule.get("above", 0):
                 continue
             if not re.search(rule.get("header", ""), head.raw, re.MULTILINE | re.IGNORECASE):
                 continue

@@ -8,9 +8,11 @@ from typing import Any
 
 from multipartcopy.api import names
 from multipartcopy.api.codec import to_json
+from multipartcopy.api.quantity import parse_bytes
 from multipartcopy.api.spec import S3Location, Spec
 from multipartcopy.api.status import Status
 from multipartcopy.api.task import Task, Work
+from multipartcopy.plan import AUTO, auto_streams
 
 CONTAINER = "worker"
 _WORK_LIMIT = 96_000
@@ -71,6 +73,7 @@ def build_job(
     meta_annotations = {
         names.ANNOTATION_NAME: owner.name,
         names.ANNOTATION_WORKER: worker_spec(spec),
+        names.ANNOTATION_BYTES_PER_SECOND: str(bytes_per_second(spec, len(work))),
         names.ANNOTATION_UPLOAD: status.upload.id if status.upload else "",
     }
     return {
@@ -124,6 +127,13 @@ def worker_spec(spec: Spec) -> str:
     return json.dumps(to_json(spec.worker), sort_keys=True)
 
 
+def bytes_per_second(spec: Spec, batches: int) -> int:
+    """What each pod of a run over so many batches may move; 0: any number."""
+    if spec.bandwidth_limit is None:
+        return 0
+    return max(1, parse_bytes(spec.bandwidth_limit) // min(spec.parallelism, batches))
+
+
 def fitting(work: Sequence[Work]) -> Sequence[Work]:
     """As much of the work as one run can take: Linux limits one environment string to 128 KiB."""
     size = 0
@@ -138,6 +148,8 @@ def build_task(spec: Spec, status: Status, work: list[Work]) -> Task:
     assert status.source is not None
     assert status.plan is not None
     assert status.upload is not None
+    memory = parse_bytes(resources(spec.worker.resources)["limits"]["memory"])
+    streams = spec.worker.streams
     return Task(
         source=spec.source.s3,
         source_etag=status.source.etag,
@@ -147,13 +159,15 @@ def build_task(spec: Spec, status: Status, work: list[Work]) -> Task:
         attempt=status.attempt,
         run=status.run,
         part_size=status.plan.part_size,
-        streams=spec.worker.streams,
+        streams=streams if isinstance(streams, int) else auto_streams(memory),
         checksum=status.upload.checksum,
         work=tuple(work),
         md5=status.upload.md5,
         again=status.disagreements > 0,
         read=status.stage,
         read_etag=status.reading.etag if status.stage and status.reading else "",
+        adaptive=streams == AUTO,
+        bytes_per_second=bytes_per_second(spec, len(work)),
     )
 
 

@@ -8,10 +8,16 @@ from dataclasses import dataclass
 from multipartcopy.api.quantity import format_bytes, parse_bytes
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.status import Plan
+from multipartcopy.api.task import AUTO_STREAMS
 
 MiB = 1 << 20
 GiB = 1 << 30
 AUTO = "Auto"
+
+MAX_STREAMS = 16
+_BASE_MEMORY = 35 * MiB
+_STREAM_MEMORY = 3 * MiB
+"""Of a worker: a buffer, two connections over TLS, and what the kernel keeps for their sockets."""
 
 MAX_BATCH_SIZE = 64
 """Parts whose ETags fit into one termination message."""
@@ -53,20 +59,22 @@ def make_plan(
     part_size: str = AUTO,
     source_layout: int | None = None,
     parallelism: int = 4,
-    streams: int = 4,
+    streams: int | str = 4,
     limits: Limits = S3,
 ) -> Plan:
     """The parts and batches for ``size`` bytes.
 
     ``source_layout`` is the part size of a source uploaded in equal parts: following it makes equal
-    bytes get equal composite ETags. All parts are equal, the last may be smaller, as the strictest
-    stores demand. Zero bytes have zero parts. Raises PlanError.
+    bytes get equal composite ETags. Of the ``streams`` Auto, what it begins with counts. All parts
+    are equal, the last may be smaller, as the strictest stores demand. Zero bytes have zero parts.
+    Raises PlanError.
     """
     if size > limits.max_object:
         limit = format_bytes(limits.max_object)
         raise PlanError(
             Reason.OBJECT_TOO_LARGE, f"the source has {size} bytes; the limit is {limit}"
         )
+    streams = streams if isinstance(streams, int) else AUTO_STREAMS
     if part_size == AUTO:
         chosen = _auto_part_size(size, source_layout, parallelism * streams, limits)
     else:
@@ -74,6 +82,11 @@ def make_plan(
     count = _ceil(size, chosen)
     batch_size = _batch_size(count, chosen, parallelism, streams)
     return Plan(chosen, count, batch_size, _ceil(count, batch_size))
+
+
+def auto_streams(memory: int) -> int:
+    """The most that ``streams: Auto`` may come to in a pod of so many bytes."""
+    return max(1, min(MAX_STREAMS, (memory - _BASE_MEMORY) // _STREAM_MEMORY))
 
 
 def part_range(plan: Plan, size: int, part: int) -> tuple[int, int]:

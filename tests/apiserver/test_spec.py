@@ -37,6 +37,11 @@ ACCEPTED: dict[str, Changes] = {
     "part in bytes": {"partSize": "5242880"},
     "most pods": {"parallelism": 1000},
     "most streams": {"worker.streams": 16},
+    "streams by themselves": {"worker.streams": "Auto"},
+    "least bandwidth": {"bandwidthLimit": "1Mi", "parallelism": 1},
+    "bandwidth for each pod": {"bandwidthLimit": "8Mi", "parallelism": 8},
+    "bandwidth in decimal units": {"bandwidthLimit": "100M"},
+    "bandwidth beyond all measure": {"bandwidthLimit": "999999999999999T"},
     "resources": {
         "worker.resources": {"limits": {"memory": "1Gi", "cpu": 2}, "requests": {"cpu": "0.5"}}
     },
@@ -52,6 +57,8 @@ ACCEPTED: dict[str, Changes] = {
 EXCLUSIVE = "write either secretRef, with the name of a Secret, or anonymous: true"
 URL = "write a URL of http or https, a host, and where needed a port and a path"
 PART_SIZE = "write Auto, or a whole quantity from 5Mi to 5Gi, for example 64Mi"
+STREAMS = "write Auto, or a number of parts from 1 to 16"
+BANDWIDTH = "write a whole quantity of bytes per second of at least 1Mi, for example 100Mi"
 MEMORY = "write a whole quantity of at least 16Mi, for example 64Mi"
 DOTS = 'write a key without the path segments "." and ".."'
 
@@ -108,8 +115,17 @@ REFUSED: dict[str, tuple[Changes, str]] = {
     "part as a number": ({"partSize": 5242880}, "must be of type string"),
     "no pods": ({"parallelism": 0}, "should be greater than or equal to 1"),
     "too many pods": ({"parallelism": 1001}, "should be less than or equal to 1000"),
-    "no streams": ({"worker.streams": 0}, "should be greater than or equal to 1"),
-    "too many streams": ({"worker.streams": 17}, "should be less than or equal to 16"),
+    "no streams": ({"worker.streams": 0}, STREAMS),
+    "too many streams": ({"worker.streams": 17}, STREAMS),
+    "streams in words": ({"worker.streams": "auto"}, STREAMS),
+    "streams as a word": ({"worker.streams": "4"}, STREAMS),
+    "little bandwidth": ({"bandwidthLimit": "1Ki"}, BANDWIDTH),
+    "bandwidth in bits": ({"bandwidthLimit": "100Mbit"}, BANDWIDTH),
+    "broken bandwidth": ({"bandwidthLimit": "1.5Gi"}, BANDWIDTH),
+    "too little bandwidth for so many pods": (
+        {"bandwidthLimit": "7Mi", "parallelism": 8},
+        "write a bandwidthLimit of at least 1Mi for each of the pods that parallelism allows",
+    ),
     "image": ({"worker.image": "mine"}, "unknown field"),
     "little memory": ({"worker.resources.limits": {"memory": "8Mi"}}, MEMORY),
     "broken memory": ({"worker.resources.limits": {"memory": "64.5Mi"}}, MEMORY),
@@ -193,6 +209,8 @@ def test_the_objects_are_immutable(kubectl: Kubectl, side: str, change: Changes)
     "change",
     [
         {"parallelism": 8},
+        {"bandwidthLimit": "100Mi"},
+        {"worker": {"streams": "Auto"}},
         {"suspend": True},
         {"worker": {"streams": 8, "resources": {"limits": {"memory": "128Mi"}}}},
         {"partSize": "64Mi"},

@@ -20,6 +20,10 @@ def refusals(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 def invalid(schema: dict[str, Any], value: Any, path: str) -> Iterator[str]:
     """Sentences: what of the value the schema of a definition does not allow."""
+    if schema.get("x-kubernetes-int-or-string"):
+        if not isinstance(value, int | str) or isinstance(value, bool):
+            yield f"{path}: {value!r} is neither a number nor a word"
+        return
     kind = _TYPES[schema["type"]]
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         yield f"{path}: {value!r} is no {schema['type']}"

@@ -52,6 +52,7 @@ PEOPLE = [
     event("suspend", st.booleans()),
     event("parallelism", st.integers(1, 3)),
     event("streams", st.integers(1, 2)),
+    event("bandwidth", st.sampled_from(["4Mi", "9Mi", None])),
     event("resource_deleted"),
     event("job_deleted"),
 ]

@@ -393,6 +393,9 @@ class World:
     def parallelism(self, number: int) -> None:
         self.cluster.change_spec(NAME, parallelism=number)
 
+    def bandwidth(self, limit: str | None) -> None:
+        self.cluster.change_spec(NAME, bandwidthLimit=limit)
+
     def streams(self, number: int) -> None:
         self.cluster.change_spec(NAME, worker={"streams": number, "resources": {}})
 

@@ -32,6 +32,12 @@ _ALL_RETRIED = (
     " a control call 3 times, Create and Complete once, then every 5 s without end"
 )
 
+_THROTTLED = (
+    "a part by fewer streams, not before `Retry-After` (at most 60 s), until the pod has got nothing else"
+    " for 600 s, then by other pods and runs without end;"
+    " a control call 3 times, Create and Complete once, then every 5 s without end"
+)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -197,10 +203,10 @@ ROWS = (
     _everywhere(
         "503 SlowDown with Retry-After",
         refusal(503, "SlowDown", Retry_After="1"),
-        retried=_ALL_RETRIED + "; a part not before `Retry-After`, at most 60 s",
+        retried=_THROTTLED,
     ),
     _everywhere("502 of a proxy, no S3 code", {"kind": "answer", "status": 502, "body": "<html>"}),
-    _everywhere("429", refusal(429, "TooManyRequests")),
+    _everywhere("429", refusal(429, "TooManyRequests"), retried=_THROTTLED),
     _everywhere("400 RequestTimeout", refusal(400, "RequestTimeout")),
     _everywhere(
         "400 ExpiredToken",

@@ -239,3 +239,11 @@ def test_every_request_on_the_wire_is_heard_of(location: S3Location):
     with pytest.raises(S3Error):
         Store("destination", closed, keys, listen).list_uploads()
     assert heard[3:] == [("ListMultipartUploads", None)] * 3
+
+
+def test_what_a_store_does_in_silence_is_waited_for(location: S3Location) -> None:
+    """Some join the parts of a large object before they answer; and none of it is sent twice unasked."""
+    store = Store("destination", location, Access())
+    configs = [client.meta.config for client in (store._once, store._calm)]
+    assert [config.read_timeout for config in configs] == [900, 60]
+    assert [config.retries["total_max_attempts"] for config in configs] == [1, 3]

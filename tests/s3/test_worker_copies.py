@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ class Copy:
     destination: Server
     directory: Path
     sha256: str
+    environment: dict[str, str] = field(default_factory=dict)
+    """What the worker's pod has besides."""
 
     @property
     def parts(self) -> int:
@@ -73,7 +75,7 @@ class Copy:
 
     @contextlib.contextmanager
     def worker(self, program: str = IMPATIENT) -> Iterator["subprocess.Popen[str]"]:
-        environment = {
+        environment = self.environment | {
             "PYTHONPATH": str(OPERATOR),
             "MULTIPARTCOPY_TASK": self.task.encode(),
             "JOB_COMPLETION_INDEX": "0",

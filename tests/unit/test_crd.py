@@ -56,8 +56,12 @@ def differences(cls: type, schema: Schema, path: str) -> Iterator[str]:
 def type_differences(hint: Any, schema: Schema, path: str) -> Iterator[str]:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        (hint,) = (item for item in arguments if item is not types.NoneType)
-        yield from type_differences(hint, schema, path)
+        some = [item for item in arguments if item is not types.NoneType]
+        if some == [int, str]:
+            if not schema.get("x-kubernetes-int-or-string"):
+                yield f"{path}: not a number or a word"
+        else:
+            yield from type_differences(some[0], schema, path)
     elif dataclasses.is_dataclass(hint):
         yield from differences(typing.cast("type", hint), schema, path)
     elif origin is tuple:

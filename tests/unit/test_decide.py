@@ -278,6 +278,25 @@ def test_a_stuck_job_is_made_anew_for_a_changed_worker_spec():
     assert isinstance(decide(facts(UPLOADING, jobs=(job(worker=worker_spec(SPEC)),))), steps.Wait)
 
 
+def test_a_running_job_is_made_anew_for_another_share_of_the_bandwidth():
+    limited = replace(SPEC, bandwidth_limit="100Mi")
+    fitting = job(bytes_per_second=25 << 20)
+    running = (pod(),)
+
+    def step(spec, seen):
+        return decide(facts(UPLOADING, spec, jobs=(seen,), pods=running))
+
+    anew = step(limited, job())
+    assert isinstance(anew, steps.DeleteJobs)
+    assert anew.jobs == (job().name,)
+    assert not isinstance(step(limited, fitting), steps.DeleteJobs)
+    assert isinstance(step(SPEC, fitting), steps.DeleteJobs)
+    # Twice as many pods would have half as much each; more than there are batches make no difference.
+    assert isinstance(step(replace(limited, parallelism=2), fitting), steps.DeleteJobs)
+    assert not isinstance(step(replace(limited, parallelism=8), fitting), steps.DeleteJobs)
+    assert isinstance(step(replace(SPEC, parallelism=2), job()), steps.Scale)
+
+
 def test_a_job_that_cannot_replace_its_pods_is_deleted():
     """As in a namespace that is being deleted."""
     ended = pod("", code=143, deleted_at=NOW)

@@ -15,13 +15,21 @@ from multipartcopy.api.spec import Reference, S3Location, Side
 from multipartcopy.api.status import Upload
 from multipartcopy.api.task import Work, decode_task
 from multipartcopy.handlers import settings
-from multipartcopy.jobs import Image, build_job, build_task, fitting, image_of, job_name
+from multipartcopy.jobs import (
+    Image,
+    build_job,
+    build_task,
+    bytes_per_second,
+    fitting,
+    image_of,
+    job_name,
+)
 from multipartcopy.kube import ConflictError, Kube, KubeError, NotFoundError, TooLargeError, _error
-from multipartcopy.reconcile.facts import failure_of, read_pod, refusal
+from multipartcopy.reconcile.facts import failure_of, read_job, read_pod, refusal
 from multipartcopy.reconcile.ledger import missing
 from multipartcopy.reconcile.writer import difference
 from multipartcopy.s3.errors import Kind, kind_of
-from tests.unit.facts import OWNER, SPEC, UPLOADING, report, with_parts
+from tests.unit.facts import OWNER, SPEC, UPLOADING, MiB, report, with_parts
 
 IMAGE = Image("example/multipartcopy:1", pull_secrets=("pull",))
 
@@ -115,6 +123,54 @@ def test_job_names_are_the_same_for_the_same_run_and_short():
     assert job_name("u", 1, 2) == job_name("u", 1, 2)
     assert len({job_name("u", 1, 2), job_name("v", 1, 2), job_name("u", 2, 2)}) == 3
     assert len(job_name("u" * 36, 999, 99_999)) < 58
+
+
+def the_task(spec):
+    (variable,) = the_job(spec)["spec"]["template"]["spec"]["containers"][0]["env"]
+    return decode_task(variable["value"])
+
+
+@pytest.mark.parametrize(
+    ("streams", "memory", "told"),
+    [
+        (4, "64Mi", (4, False)),
+        (16, "16Mi", (16, False)),
+        ("Auto", "64Mi", (9, True)),
+        ("Auto", "41Mi", (2, True)),
+        ("Auto", "1G", (16, True)),
+    ],
+)
+def test_auto_is_told_what_the_memory_has_room_for(streams, memory, told):
+    worker = replace(SPEC.worker, streams=streams, resources={"limits": {"memory": memory}})
+    task = the_task(replace(SPEC, worker=worker))
+    assert (task.streams, task.adaptive) == told
+
+
+@pytest.mark.parametrize(
+    ("limit", "parallelism", "share"),
+    [
+        (None, 4, 0),
+        ("100Mi", 4, 25 * MiB),
+        ("100Mi", 3, 34_952_533),
+        ("100Mi", 1000, 25 * MiB),
+        ("8M", 1, 8_000_000),
+    ],
+)
+def test_pods_that_run_at_once_share_the_bandwidth(limit, parallelism, share):
+    """Four batches are left, so no more than four run."""
+    spec = replace(SPEC, bandwidth_limit=limit, parallelism=parallelism)
+    assert the_task(spec).bytes_per_second == share
+    seen = read_job({**the_job(spec), "metadata": {**the_job(spec)["metadata"], "uid": "u"}})
+    assert seen.bytes_per_second == share == bytes_per_second(spec, seen.completions)
+
+
+@pytest.mark.parametrize(("annotation", "rate"), [(None, 0), ("7", 7), ("", -1), ("fast", -1)])
+def test_the_share_that_a_job_says_it_has(annotation, rate):
+    body = the_job()
+    body["metadata"]["uid"] = "u"
+    name = "multipartcopy.dev/bytes-per-second"
+    body["metadata"]["annotations"] = {} if annotation is None else {name: annotation}
+    assert read_job(body).bytes_per_second == rate
 
 
 def test_the_workers_run_what_the_operator_runs():

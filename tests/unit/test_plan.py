@@ -10,6 +10,7 @@ from multipartcopy.plan import (
     GiB,
     MiB,
     PlanError,
+    auto_streams,
     batch_of,
     batch_parts,
     make_plan,
@@ -88,3 +89,16 @@ def test_the_part_size_that_the_message_asks_for_is_taken():
 
 def test_a_fixed_part_size_is_taken_as_it_is():
     assert make_plan(1 * GiB, part_size="512Mi", source_layout=8 * MiB).part_size == 512 * MiB
+
+
+@pytest.mark.parametrize(
+    ("memory", "streams"),
+    [(16, 1), (36, 1), (38, 1), (41, 2), (47, 4), (64, 9), (83, 16), (1024, 16)],
+)
+def test_auto_has_no_more_streams_than_the_memory_has_room_for(memory, streams):
+    assert auto_streams(memory * MiB) == streams
+    assert streams == 1 or 35 + 3 * streams <= memory
+
+
+def test_a_plan_counts_on_what_auto_begins_with():
+    assert make_plan(GiB, streams="Auto") == make_plan(GiB, streams=4)

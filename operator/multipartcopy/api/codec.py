@@ -48,8 +48,8 @@ def _decode(hint: Any, value: Any) -> Any:
     if value is None:
         return None
     if origin in (typing.Union, types.UnionType):
-        (hint,) = (item for item in arguments if item is not types.NoneType)
-        return _decode(hint, value)
+        some = [item for item in arguments if item is not types.NoneType]
+        return _decode(some[0], value) if len(some) == 1 else value
     if origin is tuple:
         return tuple(_decode(arguments[0], item) for item in value)
     if origin in (dict, Mapping):

@@ -17,6 +17,9 @@ LABEL_RUN = f"{GROUP}/run"
 ANNOTATION_WORKER = f"{GROUP}/worker"
 """Annotation of a Job: the ``spec.worker`` that it was made for."""
 
+ANNOTATION_BYTES_PER_SECOND = f"{GROUP}/bytes-per-second"
+"""Annotation of a Job: what each of its pods may move, its share of ``spec.bandwidthLimit``; 0: any number."""
+
 ANNOTATION_UPLOAD = f"{GROUP}/upload-id"
 """Annotation of a Job: the upload that its workers send to, known even where the status has been edited."""
 

@@ -59,7 +59,8 @@ class Side:
 
 @dataclass(frozen=True)
 class Worker:
-    streams: int = 4
+    streams: int | str = 4
+    """A number, or Auto."""
     resources: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -69,6 +70,7 @@ class Spec:
     destination: Side
     part_size: str = "Auto"
     parallelism: int = 4
+    bandwidth_limit: str | None = None
     worker: Worker = field(default_factory=Worker)
     overwrite: Overwrite = Overwrite.IF_DIFFERENT
     verification: VerificationMode = VerificationMode.AUTO

@@ -9,7 +9,9 @@ from multipartcopy.api.codec import from_json, to_json
 from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.spec import S3Location
 
-VERSION = 2
+VERSION = 3
+AUTO_STREAMS = 4
+"""What ``streams: Auto`` begins with."""
 
 
 class Read(StrEnum):
@@ -38,6 +40,8 @@ class Task:
     checksum as a trailer, and a part that the store lists with a checksum was sent whole by us,
     unless ``again`` says that it was found to be wrong.
     ``md5`` says that the ETag of each part must be the MD5 of what was sent, where it can be one.
+    ``streams`` is how many parts a pod moves at the same time; with ``adaptive`` it is the most, and
+    the pod finds the number by itself. ``bytes_per_second`` is what each pod may move; 0: any number.
 
     With ``read``, nothing is copied: the parts' ranges of that side's object, which must have the
     ETag ``read_etag``, are read, and their CRC64NVMEs are reported.
@@ -58,6 +62,8 @@ class Task:
     again: bool = False
     read: Read | None = None
     read_etag: str = ""
+    adaptive: bool = False
+    bytes_per_second: int = 0
     version: int = VERSION
 
     def encode(self) -> str:

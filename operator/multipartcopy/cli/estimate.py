@@ -80,14 +80,13 @@ def run(options: argparse.Namespace) -> int:
 def estimate(options: argparse.Namespace) -> Estimate:
     """Raises CliError."""
     parallelism = options.spec_parallelism or Spec.parallelism
-    streams = options.spec_streams or Worker.streams
     try:
         plan = make_plan(
             options.size,
             part_size=options.spec_part_size or AUTO,
             source_layout=options.source_part_size,
             parallelism=parallelism,
-            streams=streams if isinstance(streams, int) else 1,
+            streams=options.spec_streams or Worker.streams,
         )
         memory = parse_bytes(options.spec_memory or DEFAULT_MEMORY)
     except PlanError as error:

@@ -25,7 +25,8 @@ _SHORTER = {
 _HELP = {
     "part_size": "size of a part: Auto, or from 5Mi to 5Gi",
     "parallelism": "pods at the same time",
-    "streams": "parts at the same time in each pod",
+    "bandwidth_limit": "bytes per second of all pods together, for example 100Mi",
+    "streams": "parts at the same time in each pod, or Auto",
     "memory": "limit and request of a pod",
     "cpu": "limit of a pod",
     "overwrite": "what to do about an object that is there already",

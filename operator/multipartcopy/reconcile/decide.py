@@ -14,7 +14,7 @@ from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.reasons import Reason, reason_of
 from multipartcopy.api.status import Failing, LastFailure, Phase, Status
 from multipartcopy.api.task import Work
-from multipartcopy.jobs import fitting, worker_spec
+from multipartcopy.jobs import bytes_per_second, fitting, worker_spec
 from multipartcopy.reconcile import ledger
 from multipartcopy.reconcile.facts import Facts, Job, Limits, failure_of, format_time, parse_time
 
@@ -273,6 +273,9 @@ def _watch(facts: Facts, folded: Status, job: Job) -> Action:
     stuck = not any(pod.running for pod in facts.pods)
     if stuck and job.worker is not None and job.worker != worker_spec(facts.spec):
         # It waits, or fails, for what the spec no longer asks for: make it anew.
+        return DeleteJobs(*what, (job.name,))
+    if job.bytes_per_second != bytes_per_second(facts.spec, job.completions):
+        # Together its pods would move more, or less, than the spec now allows.
         return DeleteJobs(*what, (job.name,))
     if _unreplaced(facts):
         if folded != facts.status:

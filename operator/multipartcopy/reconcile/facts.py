@@ -75,6 +75,8 @@ class Job:
     completions: int = 1
     worker: str | None = None
     """The ``spec.worker`` that it was made for."""
+    bytes_per_second: int = 0
+    """What each of its pods may move; 0: any number, -1: somebody has edited it."""
     upload: str | None = None
     """The upload ID that its workers send to."""
 
@@ -183,6 +185,8 @@ def read_resource(body: Mapping[str, Any]) -> Resource:
 def read_job(body: Mapping[str, Any]) -> Job:
     meta, spec, status = body["metadata"], body["spec"], body.get("status", {})
     conditions = {c["type"] for c in status.get("conditions", []) if c["status"] == "True"}
+    annotations = meta.get("annotations", {})
+    rate = annotations.get(names.ANNOTATION_BYTES_PER_SECOND, "0")
     return Job(
         name=meta["name"],
         uid=meta["uid"],
@@ -192,8 +196,9 @@ def read_job(body: Mapping[str, Any]) -> Job:
         deleting="deletionTimestamp" in meta,
         parallelism=spec.get("parallelism", 1),
         completions=spec.get("completions", 1),
-        worker=meta.get("annotations", {}).get(names.ANNOTATION_WORKER),
-        upload=meta.get("annotations", {}).get(names.ANNOTATION_UPLOAD),
+        worker=annotations.get(names.ANNOTATION_WORKER),
+        bytes_per_second=int(rate) if rate.isdecimal() else -1,
+        upload=annotations.get(names.ANNOTATION_UPLOAD),
     )
 
 

@@ -16,16 +16,26 @@ class Side(StrEnum):
 class Failure(Exception):  # noqa: N818 - retried more often than not
     """A try that went wrong, with words fit for users: no secret, no signature, no response body.
 
-    ``permanent``: no repetition can mend it. ``retry_after``: seconds that the store asked for.
+    ``permanent``: no repetition can mend it. ``retry_after``: seconds that the store of ``side``
+    asked for. ``throttled``: it said that it is asked too much, so the part is not at fault.
     """
 
     def __init__(
-        self, reason: Reason, message: str, *, permanent: bool = False, retry_after: float = 0
+        self,
+        reason: Reason,
+        message: str,
+        *,
+        permanent: bool = False,
+        retry_after: float = 0,
+        throttled: bool = False,
+        side: Side | None = None,
     ) -> None:
         super().__init__(message)
         self.reason = reason
         self.permanent = permanent
         self.retry_after = retry_after
+        self.throttled = throttled
+        self.side = side
 
 
 UNAVAILABLE = {
@@ -50,7 +60,21 @@ _FINAL = {
 _DENIED_CODES = {"InvalidAccessKeyId", "InvalidToken", "XAdminUserNotFound"}
 """Whatever their status: AWS says 400 to some, versitygw 404 to the last."""
 
-_RETRIED_CODES = {
+_THROTTLING_CODES = {
+    "BandwidthLimitExceeded",
+    "RequestLimitExceeded",
+    "ServerBusy",
+    "SlowDown",
+    "SlowDownRead",  # MinIO
+    "SlowDownWrite",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequests",
+    "TooManyRequestsException",
+}
+"""As botocore has them, where a store of objects may say so, and MinIO's own."""
+
+_RETRIED_CODES = _THROTTLING_CODES | {
     "BadDigest",
     "ExpiredToken",  # the mounted Secret will rotate
     "IncompleteBody",
@@ -58,8 +82,6 @@ _RETRIED_CODES = {
     "OperationAborted",
     "RequestTimeout",
     "RequestTimeTooSkewed",
-    "SlowDown",
-    "ThrottlingException",
     "TokenRefreshRequired",
     "XAmzContentChecksumMismatch",
 }
@@ -90,3 +112,8 @@ def judge(side: Side, status: int, code: str, *, pinned: bool) -> tuple[Reason, 
     if status in _REFUSED_STATUSES or (code and (status == 301 or 400 <= status < 500)):
         return Reason.REQUEST_REFUSED, True
     return UNAVAILABLE[side], False
+
+
+def is_throttled(status: int, code: str, retry_after: float) -> bool:
+    """Whether the answer asks for less, now: by its code or status, or by when to come back."""
+    return code in _THROTTLING_CODES or status == 429 or (status == 503 and retry_after > 0)

@@ -18,7 +18,7 @@ from multipartcopy.api import names
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.spec import S3Location
 from multipartcopy.s3.address import Address, object_address
-from multipartcopy.worker.errors import UNAVAILABLE, Failure, Side, judge
+from multipartcopy.worker.errors import UNAVAILABLE, Failure, Side, is_throttled, judge
 from multipartcopy.worker.signing import Credentials, read_credentials, sign
 from multipartcopy.worker.wire import Socket, TlsSocket
 
@@ -139,12 +139,15 @@ class Connection:
     def _refusal(self, response: http.client.HTTPResponse, code: str, message: str) -> Failure:
         side = self._store.side
         reason, permanent = judge(side, response.status, code, pinned=self._pinned)
+        retry_after = parse_retry_after(response.headers.get("Retry-After", ""))
         return Failure(
             reason,
             f"{side}: {response.status} {code or response.reason}"
             + (f": {message}" if message else ""),
             permanent=permanent,
-            retry_after=parse_retry_after(response.headers.get("Retry-After", "")),
+            retry_after=retry_after,
+            throttled=is_throttled(response.status, code, retry_after),
+            side=side,
         )
 
     def read_into(self, response: http.client.HTTPResponse, buffer: memoryview) -> None:

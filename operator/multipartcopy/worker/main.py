@@ -20,11 +20,13 @@ from typing import Any, NoReturn
 from multipartcopy.api import names
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import Report
-from multipartcopy.api.task import Task, Work, decode_task, upload_hash
+from multipartcopy.api.task import AUTO_STREAMS, Task, Work, decode_task, upload_hash
 from multipartcopy.worker.answers import Part
+from multipartcopy.worker.budget import Budget
 from multipartcopy.worker.errors import Failure, Side
 from multipartcopy.worker.http import Connection, Store
 from multipartcopy.worker.listing import StoredPart, list_parts
+from multipartcopy.worker.pace import Growth, Pace, Window
 from multipartcopy.worker.progress import Progress
 from multipartcopy.worker.relay import Done, Patience, Stream
 from multipartcopy.worker.trailers import Trailers
@@ -95,6 +97,12 @@ class Worker:
         self._batch = work.batch
         self._progress = progress
         self._patience = patience
+        rate = task.bytes_per_second
+        self._budget = Budget(rate, self.stop) if rate else None
+        # With at least a MiB per second each, none is silent for so long that a store hangs up.
+        self._most = min(task.streams, max(1, rate >> 20)) if rate else task.streams
+        self._pace = self._make_pace()
+        self._told = self._pace.streams
         self._todo = deque(work.numbers())
         self._streams: list[Stream] = []
 
@@ -106,15 +114,19 @@ class Worker:
             "start",
             batch=self._batch,
             parts=len(self._todo),
-            streams=task.streams,
+            streams=self._pace.streams,
             read=task.read,
         )
         source = Store(Side.SOURCE, task.source, secrets)
         destination = Store(Side.DESTINATION, task.destination, secrets)
         trailers = Trailers()
         self._streams = [
-            Stream(task, source, destination, self._patience, self.stop, trailers)
-            for _ in range(task.streams)
+            Stream(
+                *(task, source, destination, self._patience, self.stop, trailers),
+                self._pace,
+                self._budget,
+            )
+            for _ in range(self._most)
         ]
         try:
             if task.checksum and self._todo and not (task.again or task.read):
@@ -131,6 +143,12 @@ class Worker:
             seconds = round(time.monotonic() - start, 3)
             parts, sent = self._progress.parts, self._sent()
             _log("end", batch=self._batch, parts=parts, sent=sent, seconds=seconds)
+
+    def _make_pace(self) -> Pace:
+        if not self._task.adaptive:
+            return Pace(Window(self._most), self.stop)
+        window = Window(min(AUTO_STREAMS, self._most))
+        return Pace(window, self.stop, Growth(window, self._most, time.monotonic()))
 
     def fail(self, reason: Reason, message: str, part: int | None = None) -> None:
         _log("error", reason=reason, error=message, part=part)
@@ -161,6 +179,8 @@ class Worker:
                     self.fail(failure.reason, str(failure), part.number)
                     if failure.permanent:
                         return names.EXIT_PERMANENT
+                    if failure.throttled:
+                        self._todo.clear()  # The store would say the same of the others.
                     given_up_in_a_row += 1
                     if given_up_in_a_row >= max(2, len(self._streams)):
                         self._todo.clear()
@@ -168,6 +188,9 @@ class Worker:
                     given_up_in_a_row = 0
                     self._progress.add(part.number, done.etag, done.crc, sent=self._sent())
                     _log_part(part, done, time.monotonic() - start)
+                if self._told != self._pace.streams:
+                    self._told = self._pace.streams
+                    _log("pace", streams=self._told)
 
     def _part(self, number: int) -> Part:
         offset = (number - 1) * self._task.part_size
@@ -194,8 +217,9 @@ class Worker:
         first, last = min(self._todo), max(self._todo)
         for _ in range(2):
             try:
-                parts = list_parts(connection, self._task.upload_id, first, last)
-                return {part.number: part for part in parts}
+                with self._pace.turn():
+                    parts = list_parts(connection, self._task.upload_id, first, last)
+                    return {part.number: part for part in parts}
             except Failure as failure:
                 if failure.reason is Reason.UPLOAD_LOST:
                     raise

@@ -12,8 +12,10 @@ from multipartcopy.api.reasons import Reason
 from multipartcopy.api.task import Read, Task
 from multipartcopy.worker import framing
 from multipartcopy.worker.answers import Part, Sums, check_crc, check_md5, check_range, stored_etag
-from multipartcopy.worker.errors import Failure
+from multipartcopy.worker.budget import Budget
+from multipartcopy.worker.errors import Failure, Side
 from multipartcopy.worker.http import Connection, Store
+from multipartcopy.worker.pace import Pace
 from multipartcopy.worker.signing import EMPTY_PAYLOAD, UNSIGNED_PAYLOAD, UNSIGNED_TRAILER
 from multipartcopy.worker.trailers import Trailers, refused
 
@@ -31,7 +33,9 @@ class Patience:
     """When a part is given up: after so many tries, but not before ``grace`` seconds of failing.
 
     The grace is for a Secret that rotates and a store that restarts. The pauses between tries are
-    random, up to ``pause`` seconds at first, doubling up to ``longest_pause``.
+    random, up to ``pause`` seconds at first, doubling up to ``longest_pause``. A try that a store
+    has throttled does not count; but a pod that has got nothing else for ``throttled`` seconds
+    leaves, so that the resource can say why.
 
     And when a try is, in seconds: ``silence`` of the object that is read; ``answer`` for the silence
     after the last byte sent, for stores hash a part before they answer; ``chunk`` for 256 KiB in either
@@ -42,12 +46,14 @@ class Patience:
     grace: float = 30.0
     pause: float = 0.5
     longest_pause: float = 20.0
+    throttled: float = 600.0
     silence: float = 60.0
     answer: float = 300.0
     chunk: float = 75.0
 
     def delay(self, tries: int) -> float:
-        return random.uniform(0, min(self.longest_pause, self.pause * 2 ** (tries - 1)))  # noqa: S311
+        longest = min(self.longest_pause, self.pause * 2 ** min(tries - 1, 30))
+        return random.uniform(0, longest)  # noqa: S311
 
 
 class Stream:
@@ -61,6 +67,8 @@ class Stream:
         patience: Patience,
         stop: threading.Event,
         trailers: Trailers,
+        pace: Pace,
+        budget: Budget | None = None,
     ) -> None:
         """``stop`` makes the stream give up in the middle of a part."""
         self.sent = 0
@@ -74,6 +82,8 @@ class Stream:
         self._patience = patience
         self._stop = stop
         self._trailers = trailers
+        self._pace = pace
+        self._budget = budget
         self._buffer = memoryview(bytearray(framing.HEAD + framing.CHUNK))
 
     def run(self, part: Part) -> Done:
@@ -82,25 +92,31 @@ class Stream:
         Raises the Failure of the last try, or the first that is permanent.
         """
         failing_since: float | None = None
-        tries = 1
+        tries = throttled = 0
         while True:
+            tries += 1
             try:
-                etag, crc = self._try(part)
+                with self._pace.turn(part.length):
+                    etag, crc = self._try(part)
                 return Done(etag, crc, tries)
             except Failure as failure:
                 now = time.monotonic()
                 failing_since = failing_since or now
-                tired = tries >= self._patience.tries
                 if failure.permanent:
                     raise
-                if tired and now - failing_since >= self._patience.grace:
+                if failure.throttled:
+                    throttled += 1
+                    tired = self._pace.starved() >= self._patience.throttled
+                else:
+                    tired = tries - throttled >= self._patience.tries
+                    tired = tired and now - failing_since >= self._patience.grace
+                if tired:
                     # The store has what we did not send, with a checksum of its own making: were this
                     # retried by another pod, it would find the part whole.
                     failure.permanent = failure.reason is Reason.CHECKSUM_MISMATCH
                     raise
-                if self._stop.wait(max(self._patience.delay(tries), failure.retry_after)):
+                if self._stop.wait(self._patience.delay(tries)):
                     raise
-            tries += 1
 
     def _try(self, part: Part) -> tuple[str, int]:
         """ETag and CRC64NVME."""
@@ -118,6 +134,7 @@ class Stream:
         last = part.offset + part.length - 1
         headers = {"Range": f"bytes={part.offset}-{last}", "If-Match": f'"{self._etag}"'}
         query = {"versionId": version} if version else {}
+        self._pace.wait(self._origin.side)
         self._from.request("GET", query, headers, EMPTY_PAYLOAD)
         body = self._from.answer()
         check_range(body, part, side=self._origin.side, size=self._task.size, etag=self._etag)
@@ -153,6 +170,7 @@ class Stream:
     def _send(self, part: Part, body: HTTPResponse, sums: Sums) -> None:
         """Start the UploadPart and stream the body into it."""
         query = {"partNumber": str(part.number), "uploadId": self._task.upload_id}
+        self._pace.wait(Side.DESTINATION)
         framed = self._task.checksum
         if framed:
             headers = {
@@ -183,6 +201,8 @@ class Stream:
         for start in range(0, part.length, framing.CHUNK):
             end = framing.HEAD + min(framing.CHUNK, part.length - start)
             chunk = self._buffer[framing.HEAD : end]
+            if self._budget:
+                self._budget.take(len(chunk))
             self._from.read_into(body, chunk)
             yield chunk
             if self._stop.is_set():

@@ -15,6 +15,7 @@ from typing import Any
 
 BUFFER = 512 << 10
 """Bytes of the kernel's buffer each way. It charges them to the pod; left to itself it takes many MiB."""
+_PROBE_SECONDS = 60
 _PIECE = 256 << 10
 """Bytes of TLS that are received at once."""
 
@@ -37,6 +38,10 @@ class Socket(socket.socket):
         self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
         self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
         self.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # A store that hashes is silent for longer than a NAT remembers.
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _PROBE_SECONDS)
+        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_SECONDS)
         self.connect(address)
 
     def expect(self, timeout: float, *, within: float) -> None:

@@ -22,12 +22,13 @@ KEYS = ["--source-secret=from", "--destination-secret=to"]
 EVERY_FLAG = {
     "--part-size": "64Mi",
     "--parallelism": "8",
+    "--bandwidth-limit": "100Mi",
     "--overwrite": "Never",
     "--verification": "ReadBack",
     "--backoff-limit-per-batch": "0",
     "--deadline": "12h",
     "--ttl": "7d",
-    "--streams": "2",
+    "--streams": "Auto",
     "--memory": "128Mi",
 }
 

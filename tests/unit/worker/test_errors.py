@@ -4,7 +4,7 @@ from email.utils import format_datetime
 import pytest
 
 from multipartcopy.api.reasons import Reason
-from multipartcopy.worker.errors import Side, judge
+from multipartcopy.worker.errors import Side, is_throttled, judge
 from multipartcopy.worker.http import parse_error, parse_retry_after
 
 SOURCE, DESTINATION = Side.SOURCE, Side.DESTINATION
@@ -117,3 +117,26 @@ def test_retry_after(value: str, seconds: float) -> None:
 def test_retry_after_a_date() -> None:
     date = datetime.now(UTC) + timedelta(seconds=30)
     assert 25 < parse_retry_after(format_datetime(date, usegmt=True)) <= 30
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "retry_after", "throttled"),
+    [
+        (503, "SlowDown", 0, True),
+        (503, "SlowDownWrite", 0, True),
+        (400, "RequestLimitExceeded", 0, True),
+        (200, "SlowDown", 0, True),  # in the body of an answer that began well
+        (429, "", 0, True),
+        (503, "ServiceUnavailable", 5, True),
+        (503, "ServiceUnavailable", 0, False),
+        (503, "", 0, False),
+        (500, "InternalError", 5, False),
+    ],
+)
+def test_throttling(status: int, code: str, retry_after: float, throttled: bool) -> None:
+    assert is_throttled(status, code, retry_after) is throttled
+    if throttled:
+        assert judge(DESTINATION, status, code, pinned=False) == (
+            Reason.DESTINATION_UNAVAILABLE,
+            False,
+        )

@@ -1,9 +1,12 @@
 """The worker as a whole, in this process, against the scripted stores."""
 
+import json
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from awscrt.checksums import crc64nvme
@@ -12,7 +15,7 @@ from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import Report, capacity, decode_report, unpack_crcs
 from multipartcopy.api.spec import AddressingStyle, S3Location
 from multipartcopy.api.task import Read, Task, Work
-from multipartcopy.worker.main import main
+from multipartcopy.worker.main import Worker, main
 from multipartcopy.worker.relay import Patience, Stream
 from tests.unit.worker.scripted import BODY, SIZE, Handler, Script, error, right, stored_as
 
@@ -29,7 +32,13 @@ def _sigterm() -> Iterator[None]:
 
 @pytest.fixture
 def run(script: Script, tmp_path: Path) -> Run:
-    def run(*, streams: int = 2, anonymous: bool = True, **fields: Any) -> tuple[int, Report]:
+    def run(
+        *,
+        streams: int = 2,
+        anonymous: bool = True,
+        patience: Patience = Patience(tries=2, grace=0, pause=0.001),  # noqa: B008 - frozen
+        **fields: Any,
+    ) -> tuple[int, Report]:
         """``fields`` are of the task."""
         location = S3Location(
             "b",
@@ -57,7 +66,7 @@ def run(script: Script, tmp_path: Path) -> Run:
             "MULTIPARTCOPY_SECRETS": str(tmp_path),
             "MULTIPARTCOPY_REPORT": str(tmp_path / "report"),
         }
-        code = main(environ, Patience(tries=2, grace=0, pause=0.001))
+        code = main(environ, patience)
         report = decode_report((tmp_path / "report").read_text())
         assert report
         return code, report
@@ -71,9 +80,32 @@ def refuse(script: Script, monkeypatch: pytest.MonkeyPatch, ranges: set[str]) ->
     def get(handler: Handler) -> None:
         script.requests.append(handler)
         refused = handler.headers.get("Range") in ranges
-        (error(503, "SlowDown") if refused else right)(handler)
+        (error(503, "ServiceUnavailable") if refused else right)(handler)
 
     monkeypatch.setattr(Handler, "do_GET", get)
+
+
+class Crowd:
+    """Lets the first four GETs meet, and answers all of them but one with SlowDown."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        """How many GETs were under way, each time that one came."""
+        self._meeting = threading.Barrier(4)
+        self._lock = threading.Lock()
+        self._under_way = 0
+
+    def get(self, handler: Handler) -> None:
+        with self._lock:
+            self._under_way += 1
+            self.sizes.append(self._under_way)
+            number = len(self.sizes)
+        if number <= 4:
+            self._meeting.wait(30)
+        with self._lock:
+            self._under_way -= 1
+        throttle = error(503, "SlowDown", Retry_After="1")
+        (throttle if 1 < number <= 4 else right)(handler)
 
 
 def byte_range(part: int) -> str:
@@ -173,3 +205,60 @@ def test_what_nobody_expected(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
         Reason.WORKER_FAILED,
         "ZeroDivisionError: never",
     )
+
+
+def test_throttling_slows_the_pod_down_for_a_while(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crowd = Crowd()
+    monkeypatch.setattr(Handler, "do_GET", lambda handler: crowd.get(handler))
+    code, report = run(streams=4)
+    assert (code, report.parts, report.error) == (0, "1-30", None)
+    assert crowd.sizes[:4] == [1, 2, 3, 4]
+    assert max(crowd.sizes[4:7]) <= 2
+    log = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    paces = [line["streams"] for line in log if line["message"] == "pace"]
+    assert min(paces) < 4
+    assert paces[-1] == 4
+
+
+def test_a_pod_that_starves_leaves_the_other_parts_alone(
+    script: Script, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script.gets += [error(503, "SlowDown")] * 30
+    patience = Patience(tries=2, grace=0, pause=0.001, throttled=0)
+    code, report = run(streams=1, patience=patience)
+    assert (code, report.parts) == (1, "")
+    assert report.error
+    assert "503 SlowDown" in report.error.message
+    assert len(script.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "streams"),
+    [
+        ({"streams": 8}, 8),
+        ({"streams": 8, "adaptive": True}, 4),
+        ({"streams": 2, "adaptive": True}, 2),
+        ({"streams": 8, "bytes_per_second": 3 << 30}, 8),
+        ({"streams": 8, "bytes_per_second": 3 << 20}, 3),
+        ({"streams": 8, "bytes_per_second": 1}, 1),
+        ({"streams": 8, "adaptive": True, "bytes_per_second": 2 << 20}, 2),
+    ],
+)
+def test_streams_to_begin_with(fields: dict[str, Any], streams: int) -> None:
+    """A share of the bandwidth leaves each a MiB per second, so that none is silent for long."""
+    location = S3Location("b", "k", endpoint="http://127.0.0.1:1", anonymous=True)
+    given = {"source": location, "destination": location, "work": ()} | fields
+    rest = {"source_etag": "e", "size": 1, "upload_id": "id", "part_size": 1, "checksum": False}
+    task = Task(attempt=1, run=1, **given, **rest)
+    assert Worker(task, Work(0, "1"), Mock(), Patience())._pace.streams == streams
+
+
+def test_auto_adds_streams(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """How many is a matter of rates; the first round always pays."""
+    code, report = run(streams=16, adaptive=True)
+    assert (code, report.parts) == (0, "1-30")
+    log = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert log[0]["streams"] == 4
+    assert max(line["streams"] for line in log if line["message"] == "pace") >= 5

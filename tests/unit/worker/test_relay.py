@@ -5,6 +5,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from awscrt.checksums import crc64nvme
@@ -17,6 +18,7 @@ from multipartcopy.worker import framing
 from multipartcopy.worker.answers import Part
 from multipartcopy.worker.errors import Failure, Side
 from multipartcopy.worker.http import Store
+from multipartcopy.worker.pace import Pace, Window
 from multipartcopy.worker.relay import Patience, Stream
 from multipartcopy.worker.trailers import Trailers
 from tests.unit.worker.scripted import (
@@ -58,6 +60,7 @@ def make_stream(
     source: str = "",
     answer: float = 60,
     chunk: float = 60,
+    throttled: float = 600,
     **fields: Any,
 ) -> Stream:
     """``source`` is an endpoint, unless it is the script as well; ``fields`` are of the task."""
@@ -80,13 +83,17 @@ def make_stream(
         for side in Side:
             (secrets / f"{side}-ca").mkdir(parents=True)
             (secrets / f"{side}-ca/ca.crt").write_bytes(script.ca.read_bytes())
+    stop = threading.Event()
     return Stream(
         task,
         Store(Side.SOURCE, task.source, secrets),
         Store(Side.DESTINATION, task.destination, secrets),
-        Patience(tries=tries, grace=0, pause=0.001, answer=answer, chunk=chunk),
-        threading.Event(),
+        Patience(
+            tries=tries, grace=0, pause=0.001, answer=answer, chunk=chunk, throttled=throttled
+        ),
+        stop,
         Trailers(),
+        Pace(Window(1), stop),
     )
 
 
@@ -435,8 +442,8 @@ def test_a_destination_that_sips(either: Script, tmp_path: Path) -> None:
 def test_a_destination_that_has_answered_and_reads_no_further(
     either: Script, tmp_path: Path
 ) -> None:
-    either.puts.append(deaf(error(503, "SlowDown")))
-    with pytest.raises(Failure, match="503 SlowDown"):
+    either.puts.append(deaf(error(503, "ServiceUnavailable")))
+    with pytest.raises(Failure, match="503 ServiceUnavailable"):
         make_stream(either, tmp_path, tries=1, chunk=0.5).run(PART)
 
 
@@ -453,12 +460,12 @@ def test_but_not_for_ever(script: Script, tmp_path: Path) -> None:
 def test_retry_after_is_obeyed_up_to_its_limit(script: Script, tmp_path: Path) -> None:
     script.gets.append(error(503, "SlowDown", Retry_After="7200"))
     with pytest.raises(Failure, match=r"source: 503 SlowDown: In words\.") as failure:
-        make_stream(script, tmp_path, tries=1).run(PART)
-    assert failure.value.retry_after == 60
+        make_stream(script, tmp_path, throttled=0).run(PART)
+    assert (failure.value.retry_after, failure.value.side) == (60, Side.SOURCE)
 
 
 def test_it_gives_up_with_the_last_failure(script: Script, stream: Stream) -> None:
-    script.gets += [error(503, "SlowDown")] * 3
+    script.gets += [error(503, "ServiceUnavailable")] * 3
     with pytest.raises(Failure, match="503") as failure:
         stream.run(PART)
     assert failure.value.reason is Reason.SOURCE_UNAVAILABLE
@@ -481,3 +488,51 @@ def test_delays_are_bounded() -> None:
     patience = Patience()
     assert all(0 <= patience.delay(tries) <= 0.5 * 2 ** (tries - 1) for tries in range(1, 6))
     assert all(patience.delay(tries) <= 20 for tries in range(1, 50))
+
+
+@pytest.mark.parametrize("kind", ["gets", "puts"])
+@pytest.mark.parametrize("fault", [error(503, "SlowDown"), error(429, ""), error(429, "SlowDown")])
+def test_throttling_uses_up_no_tries(
+    script: Script, tmp_path: Path, kind: str, fault: Answer
+) -> None:
+    stream = make_stream(script, tmp_path, tries=2)
+    getattr(script, kind).extend([fault] * 9)
+    assert stream.run(PART).tries == 10
+    getattr(script, kind).extend([fault] * 5 + [error(500, "InternalError")] + [fault] * 5)
+    assert stream.run(PART).tries == 12
+    getattr(script, kind).extend([fault, error(500, "InternalError")] * 2)
+    with pytest.raises(Failure, match="500") as caught:
+        stream.run(PART)
+    assert not caught.value.throttled
+
+
+def test_a_pod_that_only_starves_says_so(script: Script, tmp_path: Path) -> None:
+    script.puts.append(error(503, "SlowDown"))
+    with pytest.raises(Failure, match="destination: 503 SlowDown") as caught:
+        make_stream(script, tmp_path, throttled=0).run(PART)
+    assert (caught.value.throttled, caught.value.permanent) == (True, False)
+    assert caught.value.reason is Reason.DESTINATION_UNAVAILABLE
+
+
+def test_connections_are_kept(either: Script, tmp_path: Path) -> None:
+    """One to each side, for any number of parts."""
+    stream = make_stream(either, tmp_path, checksum=True)
+    for _ in range(4):
+        assert stream.run(PART).tries == 1
+    assert len(either.requests) == 8
+    assert len({request.client_address for request in either.requests}) == 2
+
+
+def test_a_budget_is_asked_for_every_byte(script: Script, tmp_path: Path) -> None:
+    taken: list[int] = []
+    stream = make_stream(script, tmp_path)
+    stream._budget = Mock(take=taken.append)
+    stream.run(PART)
+    full, rest = divmod(PART.length, framing.CHUNK)
+    assert taken == [framing.CHUNK] * full + [rest]
+
+
+def test_the_silences_that_are_borne() -> None:
+    """A store hashes a part of 5 GiB before it answers; without a byte the source is not at work."""
+    assert Patience().answer >= 300
+    assert 30 <= Patience().silence < Patience().answer
