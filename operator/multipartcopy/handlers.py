@@ -4,13 +4,13 @@ import asyncio
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import kopf
 
 from multipartcopy.api.names import GROUP, MANAGED_BY, MANAGER, PLURAL, VERSION
-from multipartcopy.jobs import Image, image_of
+from multipartcopy.jobs import Image, image_of, proxies_of
 from multipartcopy.kube import KubeError, connect
 from multipartcopy.metrics import Metrics
 from multipartcopy.reconcile.act import Effects
@@ -56,6 +56,7 @@ def run(options: Options) -> int:
         image = image_of(kube.get_pod(namespace, pod))
     else:
         raise KubeError(0, "outside of a pod, --worker-image must say what the workers run")
+    image = replace(image, proxies=proxies_of(os.environ))
     limits = Limits(
         denied_grace_seconds=options.denied_grace_seconds,
         abort_grace_seconds=options.abort_grace_seconds,

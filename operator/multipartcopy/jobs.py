@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from multipartcopy.api import names
@@ -34,6 +34,8 @@ class Image:
     name: str
     pull_policy: str = "IfNotPresent"
     pull_secrets: tuple[str, ...] = ()
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What its environment says of HTTP proxies; may hold a password."""
 
 
 def image_of(pod: Mapping[str, Any]) -> Image:
@@ -41,6 +43,11 @@ def image_of(pod: Mapping[str, Any]) -> Image:
     container = next(c for c in pod["spec"]["containers"] if c["name"] == "operator")
     secrets = tuple(s["name"] for s in pod["spec"].get("imagePullSecrets", []))
     return Image(container["image"], container["imagePullPolicy"], secrets)
+
+
+def proxies_of(environ: Mapping[str, str]) -> dict[str, str]:
+    """What the operator's environment says of HTTP proxies."""
+    return {name: environ[name] for name in names.PROXY_VARIABLES if environ.get(name)}
 
 
 def job_name(uid: str, attempt: int, run: int) -> str:
@@ -197,7 +204,10 @@ def _pod(spec: Spec, task: Task, image: Image) -> dict[str, Any]:
                 "image": image.name,
                 "imagePullPolicy": image.pull_policy,
                 "args": ["worker"],
-                "env": [{"name": names.TASK_VARIABLE, "value": task.encode()}],
+                "env": [
+                    {"name": names.TASK_VARIABLE, "value": task.encode()},
+                    *({"name": name, "value": value} for name, value in image.proxies.items()),
+                ],
                 "resources": resources(spec.worker.resources),
                 "terminationMessagePolicy": "File",
                 "securityContext": {

@@ -42,9 +42,12 @@ class TooLargeError(KubeError):
 class Kube:
     """All that the operator asks of the API server. ``namespaces`` are those that it works in, none for all."""
 
-    def __init__(self, namespaces: Collection[str] = ()) -> None:
+    def __init__(self, namespaces: Collection[str] = (), *, direct: bool = False) -> None:
+        """``direct``: whatever the environment says of proxies; they are for the stores."""
         self._namespaces = namespaces
         configuration = kubernetes.client.Configuration.get_default_copy()
+        if direct:
+            configuration.proxy = None
         configuration.retries = False  # The loop over it asks again, having looked again.
         configuration.connection_pool_maxsize = 32  # More than the threads of the reconcile.
         client = kubernetes.client.ApiClient(configuration)
@@ -197,14 +200,15 @@ class Kube:
 
 def connect(namespaces: Collection[str] = ()) -> Kube:
     """With the pod's service account, else the current kubeconfig. Raises KubeError for neither."""
+    in_cluster = Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists()
     try:
-        if Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists():
+        if in_cluster:
             kubernetes.config.load_incluster_config()  # type: ignore[no-untyped-call]
         else:
             kubernetes.config.load_kube_config()  # type: ignore[no-untyped-call]
     except kubernetes.config.ConfigException as error:
         raise KubeError(0, f"no cluster to work for: {error}") from None
-    return Kube(namespaces)
+    return Kube(namespaces, direct=in_cluster)
 
 
 def _message(error: Any) -> str:

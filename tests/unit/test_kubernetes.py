@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
+import kubernetes
 import pytest
 from kubernetes.client import ApiException
 
@@ -23,6 +24,7 @@ from multipartcopy.jobs import (
     fitting,
     image_of,
     job_name,
+    proxies_of,
 )
 from multipartcopy.kube import ConflictError, Kube, KubeError, NotFoundError, TooLargeError, _error
 from multipartcopy.reconcile.facts import failure_of, read_job, read_pod, refusal
@@ -171,6 +173,30 @@ def test_the_share_that_a_job_says_it_has(annotation, rate):
     name = "multipartcopy.dev/bytes-per-second"
     body["metadata"]["annotations"] = {} if annotation is None else {name: annotation}
     assert read_job(body).bytes_per_second == rate
+
+
+def test_workers_go_through_the_proxies_that_the_operator_goes_through():
+    environ = {"HTTPS_PROXY": "http://proxy:1", "no_proxy": "a", "HTTP_PROXY": "", "PATH": "/"}
+    image = replace(IMAGE, proxies=proxies_of(environ))
+    job = build_job(OWNER, SPEC, UPLOADING, missing(UPLOADING), image)
+    task, *rest = job["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert task["name"] == "MULTIPARTCOPY_TASK"
+    assert {v["name"]: v["value"] for v in rest} == {
+        "HTTPS_PROXY": "http://proxy:1",
+        "no_proxy": "a",
+    }
+    assert "proxy:1" not in repr(image)
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_in_a_cluster_its_api_server_is_asked_directly(monkeypatch, direct):
+    """NO_PROXY need not name it."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:1")
+    default = kubernetes.client.Configuration()
+    default.host = "https://10.0.0.1:443"
+    monkeypatch.setattr(kubernetes.client.Configuration, "_default", default)
+    pools = Kube(direct=direct)._core.api_client.rest_client.pool_manager
+    assert (pools.proxy is None) is direct
 
 
 def test_the_workers_run_what_the_operator_runs():

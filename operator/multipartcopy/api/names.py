@@ -35,6 +35,11 @@ TASK_VARIABLE = "MULTIPARTCOPY_TASK"
 """Environment variable of the worker that holds its :class:`~multipartcopy.api.task.Task` as JSON."""
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 """Set by the Job controller in every pod of an Indexed Job."""
+PROXY_VARIABLES = (
+    *("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),
+    *("https_proxy", "http_proxy", "no_proxy"),
+)
+"""Environment variables of the operator that its workers get as well."""
 SECRETS_DIRECTORY = "/var/run/secrets/multipartcopy"
 """Of the worker: ``source/``, ``destination/`` hold credentials, ``source-ca/``, ``destination-ca/`` a CA each."""
 

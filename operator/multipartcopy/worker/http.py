@@ -19,6 +19,7 @@ from multipartcopy.api.reasons import Reason
 from multipartcopy.api.spec import S3Location
 from multipartcopy.s3.address import Address, object_address
 from multipartcopy.worker.errors import UNAVAILABLE, Failure, Side, is_throttled, judge
+from multipartcopy.worker.proxies import Proxy, find_proxy
 from multipartcopy.worker.signing import Credentials, read_credentials, sign
 from multipartcopy.worker.wire import Socket, TlsSocket
 
@@ -33,10 +34,14 @@ class Store:
     """The object on one side, and how to be let in."""
 
     def __init__(self, side: Side, location: S3Location, secrets: Path) -> None:
-        """``secrets`` holds ``<side>/`` with credentials, perhaps ``<side>-ca/`` with a CA."""
+        """``secrets`` holds ``<side>/`` with credentials, perhaps ``<side>-ca/`` with a CA.
+
+        Raises ValueError for a proxy of an unknown kind.
+        """
         self.side = side
         self.version_id = location.version_id
         self.address = object_address(location)
+        self.proxy = find_proxy(self.address)
         self._region = location.region
         self._credentials = None if location.anonymous else secrets / side
         self.tls: ssl.SSLContext | None = None
@@ -74,7 +79,7 @@ class Connection:
         self._silence = silence
         self._step = step
         self._pinned = False
-        self._http = _Http(store.address, store.tls, silence)
+        self._http = _Http(store.address, store.tls, store.proxy, silence)
 
     def request(
         self,
@@ -89,6 +94,10 @@ class Connection:
         signed = self._store.signed(method, target, headers, payload)
         if length:
             signed["Content-Length"] = str(length)
+        if self._store.proxy and not self._store.tls:
+            # RFC 9112, 3.2.2: a proxy is told the whole URL.
+            target = f"http://{self._store.address.authority}{target}"
+            signed |= self._store.proxy.headers
         with self._failures():
             self._http.close_if_stale()
             self._http.request(method, target, headers=signed)
@@ -207,8 +216,15 @@ class _Http(http.client.HTTPConnection):
     wire: Socket
     """The last socket; ``sock`` is none once an answer has said that it is the last on it."""
 
-    def __init__(self, address: Address, tls: ssl.SSLContext | None, timeout: float) -> None:
-        super().__init__(address.host.strip("[]"), address.port)
+    def __init__(
+        self, address: Address, tls: ssl.SSLContext | None, proxy: Proxy | None, timeout: float
+    ) -> None:
+        near = proxy or address
+        super().__init__(near.host.strip("[]"), near.port)
+        if proxy and tls:
+            self.set_tunnel(address.host, address.port, dict(proxy.headers))
+        self._tunnelled = proxy is not None and tls is not None
+        self._name = address.host.strip("[]")
         self._tls = tls
         self._timeout = timeout
 
@@ -226,12 +242,17 @@ class _Http(http.client.HTTPConnection):
             sock = (TlsSocket if self._tls else Socket)(family, kind, protocol)
             try:
                 sock.open(address, CONNECT_TIMEOUT)
+                if self._tunnelled:
+                    sock.expect(CONNECT_TIMEOUT, within=CONNECT_TIMEOUT)
+                    self.sock = sock
+                    self._tunnel()  # type: ignore[attr-defined] # as HTTPSConnection does
                 if self._tls and isinstance(sock, TlsSocket):
                     sock.expect(CONNECT_TIMEOUT, within=CONNECT_TIMEOUT)
-                    sock.secure(self._tls, self.host)
+                    sock.secure(self._tls, self._name)
                 self.sock = self.wire = sock
                 return
             except OSError as failed:
+                self.sock = None
                 sock.close()
                 error = failed
         raise error or OSError(f"{self.host} has no address")
