@@ -171,6 +171,7 @@ def build_task(spec: Spec, status: Status, work: list[Work]) -> Task:
         work=tuple(work),
         md5=status.upload.md5,
         again=status.disagreements > 0,
+        server_side=status.server_side,
         read=status.stage,
         read_etag=status.reading.etag if status.stage and status.reading else "",
         adaptive=streams == AUTO,

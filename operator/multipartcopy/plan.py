@@ -27,6 +27,10 @@ _BATCH_BYTES_WANTED = 256 * MiB
 """A pod that moves less than this spends much of its life starting."""
 _SOURCE_LAYOUT_LIMIT = 512 * MiB
 """A part is what a retry sends again: a source with larger parts is not followed."""
+_COPIED_LEAST, _COPIED_MOST = 64 * MiB, 1 * GiB
+"""Of a part that the store copies by itself: a retry sends nothing, but a store is silent until it is done."""
+_COPIED_ROUNDS = 4
+"""Of such parts for each stream, so that a slow one holds up little."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,17 @@ def make_plan(
     source_layout: int | None = None,
     parallelism: int = 4,
     streams: int | str = 4,
+    server_side: bool = False,
     limits: Limits = S3,
 ) -> Plan:
     """The parts and batches for ``size`` bytes.
 
     ``source_layout`` is the part size of a source uploaded in equal parts: following it makes equal
-    bytes get equal composite ETags. Of the ``streams`` Auto, what it begins with counts. All parts
-    are equal, the last may be smaller, as the strictest stores demand. Zero bytes have zero parts.
+    ``source_layout`` is the part size of a source uploaded in equal parts: following it makes equal
+    bytes get equal composite ETags. With ``server_side`` no byte passes the workers; the layout of a
+    source of one part is then its size, since in one part it gets the same MD5 again. Of the
+    ``streams`` Auto, what it begins with counts. All parts are equal, the last may be smaller, as the
+    strictest stores demand. Zero bytes have zero parts.
     Raises PlanError.
     """
     if size > limits.max_object:
@@ -75,7 +83,9 @@ def make_plan(
             Reason.OBJECT_TOO_LARGE, f"the source has {size} bytes; the limit is {limit}"
         )
     streams = streams if isinstance(streams, int) else AUTO_STREAMS
-    if part_size == AUTO:
+    if part_size == AUTO and server_side:
+        chosen = _copied_part_size(size, source_layout, parallelism * streams, limits)
+    elif part_size == AUTO:
         chosen = _auto_part_size(size, source_layout, parallelism * streams, limits)
     else:
         chosen = _fixed_part_size(size, part_size, limits)
@@ -106,13 +116,30 @@ def batch_of(plan: Plan, part: int) -> int:
 
 
 def _auto_part_size(size: int, layout: int | None, wanted: int, limits: Limits) -> int:
-    smallest = max(limits.min_part, _ceil(_ceil(size, limits.max_parts), MiB) * MiB)
+    smallest = _smallest(size, limits)
     default = max(smallest, (64 if size >= 16 * GiB else 16) * MiB)
     if layout is not None and smallest <= layout <= _SOURCE_LAYOUT_LIMIT:
         busy = _ceil(size, layout) >= wanted
         if busy or layout <= default:
             return layout
     return default
+
+
+def _copied_part_size(size: int, layout: int | None, wanted: int, limits: Limits) -> int:
+    """The source's own, however large, since it costs no byte and gives the proof; else as large as keeps all busy.
+
+    A single part of more than a GiB would be copied by one stream, in one long silence.
+    """
+    smallest = _smallest(size, limits)
+    fits = layout is not None and smallest <= layout <= limits.max_part
+    if layout is not None and fits and (layout <= _COPIED_MOST or layout < size):
+        return layout
+    share = _ceil(_ceil(size, wanted * _COPIED_ROUNDS), MiB) * MiB
+    return max(smallest, min(_COPIED_MOST, max(_COPIED_LEAST, share)))
+
+
+def _smallest(size: int, limits: Limits) -> int:
+    return max(limits.min_part, _ceil(_ceil(size, limits.max_parts), MiB) * MiB)
 
 
 def _fixed_part_size(size: int, text: str, limits: Limits) -> int:

@@ -23,6 +23,7 @@ from multipartcopy.api.status import (
     Status,
     Upload,
     Verification,
+    Way,
 )
 
 ABSENT = object()
@@ -73,12 +74,14 @@ FULL_STATUS = Status(
     run=2,
     disagreements=1,
     source=Pin(MD5, 104857600, "a-version", NOW, "AAAAAAAAAAA=", 5242880, encrypted=True),
+    mode=Way.RELAY,
+    server_side_refused="destination: 501 NotImplemented",
     plan=Plan(5242880, 20, 5, 4),
     claim=Claim(NOW, ("another-upload",), MD5),
     upload=Upload("an-upload", checksum=True, md5=True, encrypted=True),
     batches={"0": Batch("1-2", (MD5, MD5), "AAAAAAAAAAAAAAAAAAAAAA==", 10485760)},
     without_checksum=True,
-    source_reading=Reading(MD5, "1-7", "3"),
+    source_reading=Reading(MD5, "1-7", "3", "AAAAAAAAAAA="),
     destination_reading=Reading(f"{MD5}-20", "1-7", "3"),
     completing=Intent(104857600, f"{MD5}-20", "AAAAAAAAAAA=", MD5, if_none_match=True),
     failing=Failing("SourceChanged", "the source is not the object that was pinned", NOW),

@@ -49,6 +49,14 @@ ACCEPTED: dict[str, Changes] = {
     "each part's MD5": {"verification": "PartMD5"},
     "a second reading": {"verification": "ReadBack"},
     "no proof": {"verification": "None"},
+    "through the workers": {"mode": "Relay"},
+    "by the store at AWS": {"mode": "ServerSide", f"{SOURCE}.region": "eu-central-1"},
+    "by the store at one endpoint": {
+        "mode": "ServerSide",
+        f"{SOURCE}.endpoint": "http://minio:9000",
+        f"{DESTINATION}.endpoint": "http://minio:9000",
+    },
+    "by the store and read again": {"mode": "ServerSide", "verification": "ReadBack"},
     "no retries": {"backoffLimitPerBatch": 0},
     "deadline": {"activeDeadlineSeconds": 1},
     "deleted at once": {"ttlSecondsAfterFinished": 0},
@@ -144,6 +152,15 @@ REFUSED: dict[str, tuple[Changes, str]] = {
     ),
     "overwrite": ({"overwrite": "Yes"}, '"IfDifferent", "Always", "Never"'),
     "verification": ({"verification": "Full"}, '"Auto", "PartMD5", "ReadBack", "None"'),
+    "mode": ({"mode": "Copy"}, '"Auto", "Relay", "ServerSide"'),
+    "by the store at two endpoints": (
+        {"mode": "ServerSide", f"{DESTINATION}.endpoint": "http://minio:9000"},
+        "write the same endpoint for source and destination, or mode Auto",
+    ),
+    "by the store with each part's MD5": (
+        {"mode": "ServerSide", "verification": "PartMD5"},
+        "write verification Auto or ReadBack, or mode Auto",
+    ),
     "many retries": ({"backoffLimitPerBatch": 101}, "should be less than or equal to 100"),
     "deadline at once": ({"activeDeadlineSeconds": 0}, "should be greater than or equal to 1"),
     "past time to live": ({"ttlSecondsAfterFinished": -1}, "should be greater than or equal to 0"),
@@ -171,6 +188,7 @@ def test_defaults_are_written_into_the_resource(kubectl: Kubectl) -> None:
         "destination": {
             "s3": {"bucket": "target", "key": "a/key", "secretRef": {"name": "out"}, **location}
         },
+        "mode": "Auto",
         "partSize": "Auto",
         "parallelism": 4,
         "worker": {
@@ -213,6 +231,7 @@ def test_the_objects_are_immutable(kubectl: Kubectl, side: str, change: Changes)
         {"worker": {"streams": "Auto"}},
         {"suspend": True},
         {"worker": {"streams": 8, "resources": {"limits": {"memory": "128Mi"}}}},
+        {"mode": "Relay"},
         {"partSize": "64Mi"},
         {"overwrite": "Always"},
         {"backoffLimitPerBatch": 6},

@@ -87,6 +87,17 @@ def test_an_attempt_has_one_upload(kubectl: Kubectl, name: str) -> None:
     kubectl.patch_status(name, {"attempt": 3, "upload": {"id": "third"}})
 
 
+def test_a_mode_has_one_plan(kubectl: Kubectl, name: str) -> None:
+    plan = {"partSize": 5242880, "partCount": 1, "batchSize": 1, "batchCount": 1}
+    other = plan | {"partSize": 5242881}
+    kubectl.patch_status(name, {"mode": "ServerSide", "plan": plan})
+    complaint = kubectl.refused_status(name, {"plan": other})
+    assert "plan is written once for each mode" in complaint
+    kubectl.patch_status(name, {"mode": "Relay", "plan": other})
+    complaint = kubectl.refused_status(name, {"mode": "ServerSide", "plan": plan})
+    assert "mode goes from ServerSide to Relay, and not back" in complaint
+
+
 @pytest.mark.parametrize(
     ("field", "first", "second"),
     [

@@ -40,7 +40,7 @@ class Node:
     index: int
     message: bytes = b""
     sending: bool = False
-    done: dict[int, tuple[str, int]] = field(default_factory=dict)
+    done: dict[int, tuple[str, int | None]] = field(default_factory=dict)
     """ETag and CRC by part number."""
     flips: bool = False
     """A bit of each part that it receives."""

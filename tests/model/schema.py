@@ -62,12 +62,17 @@ def _broken_rules(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
     assert _RULES == [
         "upload.id is written once for each attempt",
         "source is written once",
-        "plan is written once",
+        "plan is written once for each mode",
+        "mode goes from ServerSide to Relay, and not back",
     ]
     same_attempt = old.get("attempt") == new.get("attempt")
     if "upload" in old and "upload" in new and same_attempt:  # noqa: SIM102 - as the rule is written
         if old["upload"]["id"] != new["upload"]["id"]:
             yield _RULES[0]
-    for name, message in (("source", _RULES[1]), ("plan", _RULES[2])):
-        if name in old and name in new and old[name] != new[name]:
-            yield message
+    changed = {name for name in old.keys() & new.keys() if old[name] != new[name]}
+    if "source" in changed:
+        yield _RULES[1]
+    if "plan" in changed and old.get("mode") == new.get("mode"):
+        yield _RULES[2]
+    if "mode" in changed and new["mode"] != "Relay":
+        yield _RULES[3]

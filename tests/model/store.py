@@ -42,6 +42,7 @@ class Habits:
     """``repeats``: a Complete of an upload that is completed already answers 200 and its ETag.
 
     ``md5``: of the ETags; where they are none, ``encrypted`` says that the store names the key that makes them so.
+    ``copies``: it copies parts by itself.
     """
 
     checksum: bool = True
@@ -50,6 +51,7 @@ class Habits:
     md5: bool = True
     encrypted: bool = False
     metadata: bool = True
+    copies: bool = True
 
 
 @dataclass(frozen=True)

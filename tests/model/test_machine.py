@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from multipartcopy.api.spec import Overwrite, VerificationMode
+from multipartcopy.api.spec import Mode, Overwrite, VerificationMode
 from tests.model.store import Conditions, Habits, Weather
 from tests.model.wire import Event, Fault, What
 from tests.model.world import EDITS, KEY, Scenario, World
@@ -116,12 +116,15 @@ HABITS = st.builds(
     md5=st.booleans(),
     encrypted=st.booleans(),
     metadata=st.booleans(),
+    copies=st.sampled_from([True, True, False]),
 )
 SCENARIOS = st.builds(
     Scenario,
     size=st.sampled_from([10, 0, 3, 4, 8, 23]),
     overwrite=st.sampled_from(Overwrite),
     verification=st.sampled_from([VerificationMode.AUTO, *VerificationMode]),
+    mode=st.sampled_from([Mode.AUTO, *Mode]),
+    within=st.booleans(),
     destination=st.sampled_from([None, None, "theirs", "equal"]),
     uploads=st.integers(0, 1),
     parallelism=st.integers(1, 2),

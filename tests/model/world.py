@@ -20,6 +20,7 @@ from multipartcopy.api.ranges import format_ranges
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import Report, WorkerError, pack_crcs
 from multipartcopy.api.spec import (
+    Mode,
     Overwrite,
     Reference,
     S3Location,
@@ -50,7 +51,9 @@ PART_SIZE = 4
 BEGIN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CONDITIONS = {"Complete", "Failed", "Ready", "Reconciling", "Stalled"}
 AT_REST = ("Succeeded", "Failed")
-SECRET = {names.ACCESS_KEY_ID: "a", names.SECRET_ACCESS_KEY: "b"}
+SECRETS = {
+    side: {names.ACCESS_KEY_ID: side, names.SECRET_ACCESS_KEY: "b"} for side in ("from", "to")
+}
 _METRICS = Metrics()
 TALLY: Counter[str] = Counter()
 """Of all worlds: steps, faults, and how they ended."""
@@ -68,6 +71,9 @@ class Scenario:
     size: int = 10
     overwrite: Overwrite = Overwrite.IF_DIFFERENT
     verification: VerificationMode = VerificationMode.AUTO
+    mode: Mode = Mode.AUTO
+    within: bool = False
+    """Source and destination have one endpoint."""
     destination: str | None = None
     """What is there: ``theirs`` or ``equal``."""
     uploads: int = 0
@@ -180,13 +186,15 @@ class World:
             self.stranger_writes(equal=scenario.destination == "equal")
         for _ in range(scenario.uploads):
             self.stranger_uploads(KEY, parts=0)
-        self.cluster.secrets = {"from": SECRET, "to": SECRET}
+        self.cluster.secrets = dict(SECRETS)
         sides = [
-            Side(S3Location("bucket", KEY, f"http://{side}:1", secret_ref=Reference(side)))
+            Side(S3Location(f"bucket-{side}", KEY, endpoint, secret_ref=Reference(side)))
             for side in ("from", "to")
+            for endpoint in ["http://to:1" if scenario.within else f"http://{side}:1"]
         ]
         spec = Spec(
             *sides,
+            mode=scenario.mode,
             part_size=str(PART_SIZE),
             parallelism=scenario.parallelism,
             worker=Worker(streams=1),
@@ -385,7 +393,7 @@ class World:
         self.cluster.secrets.pop(name, None)
 
     def secret_comes(self, name: str) -> None:
-        self.cluster.secrets[name] = SECRET
+        self.cluster.secrets[name] = SECRETS[name]
 
     def suspend(self, suspended: bool) -> None:
         self.cluster.change_spec(NAME, suspend=suspended)
@@ -493,7 +501,7 @@ class World:
             self.late_request_lands(0)
         for side in ("source", "destination"):
             self.weather(side, Weather.FINE)
-        self.cluster.secrets = {"from": SECRET, "to": SECRET}
+        self.cluster.secrets = dict(SECRETS)
         self.quota(False)
         self.suspend(False)
         for uid in list(self.cluster.nodes):
@@ -557,6 +565,10 @@ class World:
         going_on = copy and "deletionTimestamp" not in copy["metadata"] and "failing" not in status
         done = self.acting and self._is_pinned(status, self.acting[1])
         current = status.get("upload", {}).get("id") == upload.id
+        # For want of permission, or of the feature, the workers begin anew.
+        refused = status.get("mode") == "ServerSide" and "lastFailure" in status
+        if refused:
+            return
         if current and upload.parts and going_on and not done and not self.edited:
             self.violate(f"{upload.id} was aborted in the middle of its copy")
 
@@ -618,8 +630,11 @@ class World:
                 Reason.DESTINATION_CHANGED if side is Read.DESTINATION else Reason.SOURCE_CHANGED
             )
             return self._fails(node, changed, number)
+        copies = task.server_side and not task.read
+        if copies and not self.scenario.habits.copies:
+            return self._fails(node, Reason.SERVER_SIDE_REFUSED, number)
         data = there.data[(number - 1) * task.part_size :][: task.part_size]
-        if node.flips:
+        if node.flips and not copies:
             data = bytes([data[0] ^ 1]) + data[1:]
         try:
             etag = "" if task.read else self.destination.upload_part(task.upload_id, number, data)
@@ -629,17 +644,18 @@ class World:
             denied = error.kind is Kind.DENIED
             reason = Reason.ACCESS_DENIED if denied else Reason.DESTINATION_UNAVAILABLE
             return self._fails(node, reason, number, EXIT_RETRY)
-        node.done[number] = etag, crc64nvme(data)
+        node.done[number] = etag, None if copies else crc64nvme(data)
         self._note(node)
         return True
 
     def _skip_stored(self, node: Node) -> None:
         upload = self.destination.uploads.get(node.task.upload_id)
-        if node.task.checksum and not node.task.read and upload:
+        proven = node.task.checksum or node.task.server_side
+        if proven and not (node.task.read or node.task.again) and upload:
             for number in node.task.work[node.index].numbers():
                 if number in upload.parts:
                     data, etag = upload.parts[number]
-                    node.done[number] = etag, crc64nvme(data)
+                    node.done[number] = etag, None if node.task.server_side else crc64nvme(data)
         self._note(node)
 
     def _fails(
@@ -659,7 +675,7 @@ class World:
             task.work[node.index].batch,
             format_ranges(node.done),
             () if task.read else tuple(etag for _, (etag, _) in done),
-            pack_crcs([crc for _, (_, crc) in done]),
+            pack_crcs([crc for _, (_, crc) in done if crc is not None]),
             error=error,
             read=task.read,
         )

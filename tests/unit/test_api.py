@@ -91,6 +91,11 @@ def test_an_inconsistent_report_is_none(change):
     assert decode_report("[]") is None
 
 
+def test_a_report_of_what_a_store_has_copied_has_no_checksums():
+    report = Report("12345678", 1, 1, 0, "1-2", ("e", "f"))
+    assert decode_report(report.encode().decode()) == report
+
+
 def test_the_task_is_read_as_it_was_written():
     task = build_task(SPEC, UPLOADING, missing(UPLOADING))
     assert decode_task(task.encode()) == task

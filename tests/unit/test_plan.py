@@ -21,9 +21,17 @@ sizes = st.integers(0, 200 * MiB) | st.integers(0, S3.max_object)
 layouts = st.none() | st.integers(1, 6 * GiB)
 
 
-@given(sizes, layouts, st.integers(1, 1000), st.integers(1, 16))
-def test_parts_cover_the_object_exactly_and_are_equal(size, layout, parallelism, streams):
-    plan = make_plan(size, source_layout=layout, parallelism=parallelism, streams=streams)
+@given(sizes, layouts, st.integers(1, 1000), st.integers(1, 16), st.booleans())
+def test_parts_cover_the_object_exactly_and_are_equal(
+    size, layout, parallelism, streams, server_side
+):
+    plan = make_plan(
+        size,
+        source_layout=layout,
+        parallelism=parallelism,
+        streams=streams,
+        server_side=server_side,
+    )
     assert plan.part_count <= S3.max_parts
     assert S3.min_part <= plan.part_size <= S3.max_part
     assert plan.part_count == -(-size // plan.part_size)
@@ -67,6 +75,34 @@ def test_auto_part_size(size, layout, part_size):
 
 
 @pytest.mark.parametrize(
+    ("size", "layout", "part_size"),
+    [
+        (1 * GiB, None, 64 * MiB),
+        (16 * GiB, None, 256 * MiB),  # four for each stream
+        (100 * GiB, None, 1 * GiB),
+        (20_000 * GiB, None, 2048 * MiB),  # else too many parts
+        (1 * GiB, 8 * MiB, 8 * MiB),  # the source's own
+        (100 * GiB, 600 * MiB, 600 * MiB),
+        (100 * GiB, 4 * GiB, 4 * GiB),
+        (100 * GiB, 6 * GiB, 1 * GiB),  # more than a part can have
+        (1 * GiB, 1 * GiB, 1 * GiB),  # as one part, as the source
+        (4 * GiB, 4 * GiB, 64 * MiB),  # one stream for long
+        (3 * MiB, 3 * MiB, 64 * MiB),  # less than a part may have
+        (1024 * GiB, 8 * MiB, 1 * GiB),  # too many parts
+    ],
+)
+def test_auto_part_size_of_a_server_side_copy(size, layout, part_size):
+    assert make_plan(size, source_layout=layout, server_side=True).part_size == part_size
+
+
+@pytest.mark.parametrize("size", [GiB, 20 * GiB, 2000 * GiB])
+@pytest.mark.parametrize(("parallelism", "streams"), [(1, 1), (4, 4), (64, 4)])
+def test_a_server_side_copy_keeps_all_streams_busy(size, parallelism, streams):
+    plan = make_plan(size, parallelism=parallelism, streams=streams, server_side=True)
+    assert plan.part_count >= min(parallelism * streams, size // (64 * MiB))
+
+
+@pytest.mark.parametrize(
     ("size", "part_size", "reason", "words"),
     [
         (S3.max_object + 1, "Auto", "ObjectTooLarge", "48.8 TiB"),
@@ -89,6 +125,7 @@ def test_the_part_size_that_the_message_asks_for_is_taken():
 
 def test_a_fixed_part_size_is_taken_as_it_is():
     assert make_plan(1 * GiB, part_size="512Mi", source_layout=8 * MiB).part_size == 512 * MiB
+    assert make_plan(9 * GiB, part_size="5Gi", server_side=True).part_size == 5 * GiB
 
 
 @pytest.mark.parametrize(

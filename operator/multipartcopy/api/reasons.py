@@ -41,6 +41,7 @@ class Reason(StrEnum):
     UPLOAD_LOST = "UploadLost"
     PARTS_DISAGREE = "PartsDisagree"
     CHECKSUM_REFUSED = "ChecksumRefused"
+    SERVER_SIDE_REFUSED = "ServerSideRefused"
 
     # Final.
     SOURCE_NOT_FOUND = "SourceNotFound"

@@ -35,7 +35,8 @@ class Report:
 
     ``crc64nvme`` is base64 of 8 big-endian bytes a part; ``sent`` counts the payload bytes that this
     pod sent, repeats included; ``peak_rss`` is in bytes. ``read`` names the side whose object was
-    read again: such a report has CRCs and no ETags.
+    read again: such a report has CRCs and no ETags. One of parts that the store copied by itself has
+    ETags and no CRCs.
     """
 
     upload: str
@@ -65,7 +66,10 @@ def decode_report(message: str) -> Report | None:
     except (ValueError, TypeError, AttributeError):
         return None
     etags = 0 if report.read else len(numbers)
-    if report.version != VERSION or len(report.etags) != etags or len(crcs) != len(numbers):
+    bare = report.read is None and not crcs
+    if report.version != VERSION or len(report.etags) != etags:
+        return None
+    if len(crcs) != len(numbers) and not bare:
         return None
     return report
 

@@ -18,6 +18,14 @@ class Overwrite(StrEnum):
     NEVER = "Never"
 
 
+class Mode(StrEnum):
+    """Which way the bytes shall go; see ``status.mode`` for the one that they go."""
+
+    AUTO = "Auto"
+    RELAY = "Relay"
+    SERVER_SIDE = "ServerSide"
+
+
 class VerificationMode(StrEnum):
     """How the bytes are proven to be the same; see ``docs/design.md``, "Proof"."""
 
@@ -68,6 +76,7 @@ class Worker:
 class Spec:
     source: Side
     destination: Side
+    mode: Mode = Mode.AUTO
     part_size: str = "Auto"
     parallelism: int = 4
     bandwidth_limit: str | None = None

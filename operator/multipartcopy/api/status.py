@@ -1,9 +1,11 @@
 """``status`` of a MultipartCopy: all that the operator must remember; a restart loses nothing that is not here."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.task import Read
 
 
@@ -52,6 +54,13 @@ class Pin:
     """With a key of KMS or of the customer: the ETag is then no MD5."""
 
 
+class Way(StrEnum):
+    """The bytes go through the workers, or the store copies by itself."""
+
+    RELAY = "Relay"
+    SERVER_SIDE = "ServerSide"
+
+
 @dataclass(frozen=True)
 class Plan:
     """Recorded with the claim, so that a resume never plans again. Sizes: bytes a part, parts a batch."""
@@ -93,7 +102,8 @@ class Upload:
 class Batch:
     """One entry of the ledger: the finished ``parts`` (ranges) of a batch, in their order ``etags`` and CRCs.
 
-    ``crc64nvme`` is base64 of 8 big-endian bytes a part; ``bytes`` the size of the parts together.
+    ``crc64nvme`` is base64 of 8 big-endian bytes a part, empty where the store has copied the parts by
+    itself; ``bytes`` is the size of the parts together.
     """
 
     parts: str
@@ -107,7 +117,7 @@ class Intent:
     """Written before the object is made visible; afterwards the destination is judged against it.
 
     ``etag`` is the composite ETag that a store with MD5 ETags will give, ``crc64nvme`` (base64) the
-    checksum of the whole object.
+    checksum of the whole object; empty for what is not known.
     """
 
     size: int
@@ -122,11 +132,14 @@ class Reading:
     """How far one side's object has been read again: ``parts`` (ranges) were compared with the ledger.
 
     ``wrong`` (ranges) are those of them whose bytes are not as recorded; ``etag`` is of the object that is read.
+    Of a server-side copy the ledger has no CRCs: ``crc64nvme`` are then those of the source's ``parts``, packed
+    as in the ledger, with which the destination's are compared.
     """
 
     etag: str
     parts: str = ""
     wrong: str = ""
+    crc64nvme: str = ""
 
 
 class Result(StrEnum):
@@ -226,6 +239,10 @@ class Status:
     disagreements: int = 0
     """How often parts were not as recorded, and were compared, sent or read again."""
     source: Pin | None = None
+    mode: Way | None = None
+    """With the plan that was made for it; None for zero bytes."""
+    server_side_refused: str | None = None
+    """Why it is ``Relay`` although source and destination have one endpoint."""
     plan: Plan | None = None
     claim: Claim | None = None
     upload: Upload | None = None
@@ -260,9 +277,19 @@ class Status:
         return bool(unmade or (sent and self.upload is None and self.plan and self.plan.part_count))
 
     @property
+    def server_side(self) -> bool:
+        return self.mode is Way.SERVER_SIDE
+
+    @property
     def reading(self) -> Reading | None:
         """How far an object has been read again; that of the destination follows that of the source."""
-        return self.destination_reading or self.source_reading
+        source, read = self.source_reading, 0
+        if source and self.destination_reading and self.plan:
+            with suppress(ValueError):  # It was edited.
+                read = len(parse_ranges(source.parts))
+            if read < self.plan.part_count:
+                return source
+        return self.destination_reading or source
 
     @property
     def stage(self) -> Read | None:
@@ -272,4 +299,4 @@ class Status:
         recorded = sum(len(entry.etags) for entry in self.batches.values())
         if recorded < self.plan.part_count:
             return None
-        return Read.DESTINATION if self.destination_reading else Read.SOURCE
+        return Read.SOURCE if self.reading is self.source_reading else Read.DESTINATION

@@ -43,6 +43,9 @@ class Task:
     ``streams`` is how many parts a pod moves at the same time; with ``adaptive`` it is the most, and
     the pod finds the number by itself. ``bytes_per_second`` is what each pod may move; 0: any number.
 
+    With ``server_side``, the destination's store is asked to copy each part by itself, and no byte passes;
+    a part that it lists whole is then one that it has copied, unless ``again`` says otherwise.
+
     With ``read``, nothing is copied: the parts' ranges of that side's object, which must have the
     ETag ``read_etag``, are read, and their CRC64NVMEs are reported.
     """
@@ -60,6 +63,7 @@ class Task:
     work: tuple[Work, ...]
     md5: bool = False
     again: bool = False
+    server_side: bool = False
     read: Read | None = None
     read_etag: str = ""
     adaptive: bool = False

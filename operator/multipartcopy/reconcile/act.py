@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from multipartcopy.api import names
 from multipartcopy.api.reasons import Reason, reason_of
 from multipartcopy.api.report import encode_crc
-from multipartcopy.api.spec import Overwrite
+from multipartcopy.api.spec import Mode, Overwrite
 from multipartcopy.api.status import Phase, Upload
 from multipartcopy.api.task import Work
 from multipartcopy.jobs import Image, build_job
@@ -76,6 +76,7 @@ _NEEDS_STORES = (
     steps.Conclude,
     steps.LoseUpload,
     steps.DoWithoutChecksum,
+    steps.Relay,
     steps.AbortStrays,
     steps.Withdraw,
     steps.Abort,
@@ -178,7 +179,9 @@ class Effects:
             case steps.LoseUpload():
                 return self._lose_upload(action, facts, memory)
             case steps.DoWithoutChecksum():
-                return self._do_without_checksum(action, facts, memory)
+                return self._begin_anew(action, facts, memory, outcome.without_checksum)
+            case steps.Relay():
+                return self._begin_anew(action, facts, memory, outcome.relayed)
             case steps.AbortStrays():
                 return self._abort_strays(action, facts, memory)
             case steps.Withdraw():
@@ -253,8 +256,31 @@ class Effects:
         uploads, time = destination.list_uploads()
         found = destination.head_or_none()
         layout = source.part_layout(info) if "-" in info.etag else None
-        seen = outcome.Inspection(info, layout, found, tuple(uploads), time)
+        unreadable = self._unreadable(facts, info, memory)
+        seen = outcome.Inspection(info, layout, found, tuple(uploads), time, unreadable)
         return outcome.claim(facts, seen)
+
+    def _unreadable(self, facts: Facts, info: ObjectInfo, memory: Memory) -> str | None:
+        """Why the store would not read the source for whoever writes the destination; None where nothing is known.
+
+        Of two tenants of one endpoint, each may have a bucket of this name: hence the ETag.
+        """
+        if not info.size or outcome.relay_because(facts.spec):
+            return None
+        source, ours = memory.access["source"], memory.access["destination"].credentials
+        if source.credentials == ours:
+            return None
+        store = Store("source", facts.spec.source.s3, replace(source, credentials=ours))
+        try:
+            store.head(if_match=info.etag)
+        except S3Error as error:
+            told = replace(error, message=f"{error.message}, with the destination's credentials")
+            # With no other way to go, as everywhere: time to be mended.
+            denied = error.kind is Kind.DENIED and facts.spec.mode is Mode.SERVER_SIDE
+            if denied or error.kind is Kind.RETRY:
+                raise told from error
+            return str(told)
+        return None
 
     def _rival(self, facts: Facts) -> str | None:
         """An older live resource with our destination: of two, the younger waits."""
@@ -480,7 +506,7 @@ class Effects:
                 return store.put_empty(like, stamp, condition)
         else:
             parts = [
-                CompletedPart(n, p.etag, encode_crc(p.crc) if upload.checksum else None)
+                CompletedPart(n, p.etag, _named_crc(upload, p))
                 for n, p in ledger.parts_of(facts.status.batches).items()
             ]
 
@@ -535,12 +561,19 @@ class Effects:
             memory.ended_uploads.add(upload_id)
         return True
 
-    def _do_without_checksum(self, action: Action, facts: Facts, memory: Memory) -> Write | Wait:
+    def _begin_anew(
+        self,
+        action: Action,
+        facts: Facts,
+        memory: Memory,
+        otherwise: Callable[[Facts, Action], Write],
+    ) -> Write | Wait:
+        """Abort the upload; a new attempt does without what the store has refused."""
         assert facts.status.upload is not None
         store = self._store("destination", facts, memory)
         if not self._gone(store, [facts.status.upload.id], memory):
             return Wait(action.phase, action.reason, action.message, 2.0)
-        return outcome.without_checksum(facts, action)
+        return otherwise(facts, action)
 
     def bury(self, memory: Memory) -> None:
         """The resource has vanished. Where somebody took its finalizer away, an upload may be left: abort it."""
@@ -583,6 +616,11 @@ def _missing(action: Action, error: MissingSecretError, *, quiet: bool) -> Wait:
     if action.phase is Phase.ABORTING or quiet:
         return Wait(action.phase, action.reason, f"{action.message}; {error}", 10.0, quiet)
     return Wait(action.phase, error.reason, str(error), 5.0)
+
+
+def _named_crc(upload: Upload, part: ledger.Part) -> str | None:
+    """What a completion has to say of a part, where the upload was created with checksums."""
+    return encode_crc(part.crc) if upload.checksum and part.crc is not None else None
 
 
 def _plain(facts: Facts) -> Facts:

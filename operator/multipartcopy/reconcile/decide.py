@@ -12,6 +12,7 @@ from multipartcopy.api.names import EXIT_PERMANENT
 from multipartcopy.api.quantity import format_bytes
 from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.reasons import Reason, reason_of
+from multipartcopy.api.spec import Mode
 from multipartcopy.api.status import Failing, LastFailure, Phase, Status
 from multipartcopy.api.task import Work
 from multipartcopy.jobs import bytes_per_second, fitting, worker_spec
@@ -20,6 +21,8 @@ from multipartcopy.reconcile.facts import Facts, Job, Limits, failure_of, format
 
 _SMALL_STATUS = 100_000
 """Bytes; above it a resource is not rewritten more often than once a minute for progress alone."""
+
+WRITE_AUTO = "write spec.mode: Auto, and the workers move the bytes where the store does not"
 
 _REPLACED_WITHIN = 15.0
 """Seconds after the end of a deleted pod's grace; for the first failure of an index a Job waits for 10."""
@@ -142,6 +145,11 @@ class DoWithoutChecksum(Action):
 
 
 @dataclass(frozen=True)
+class Relay(Action):
+    """The store refuses to copy by itself: abort the upload, begin a new attempt through the workers."""
+
+
+@dataclass(frozen=True)
 class AbortStrays(Action):
     """Abort the uploads that an edited status no longer names."""
 
@@ -232,6 +240,15 @@ def _meet(facts: Facts, permanent: LastFailure, limits: Limits) -> Action:
             return give_up(facts, Reason.REQUEST_REFUSED, permanent.message)
         what = Phase.PREPARING, Reason.CHECKSUM_REFUSED, permanent.message
         return _clear(facts, *what, limits) or DoWithoutChecksum(*what)
+    # A refusal for want of permission may be of the source, which the workers read with keys of its own.
+    refusals = Reason.SERVER_SIDE_REFUSED, Reason.ACCESS_DENIED
+    copies = facts.status.server_side and facts.status.stage is None
+    if copies and permanent.reason in refusals:
+        if facts.spec.mode is Mode.SERVER_SIDE:
+            return give_up(facts, permanent.reason, f"{permanent.message}; {WRITE_AUTO}")
+        message = f"{permanent.message}; beginning anew through the workers"
+        what = Phase.PREPARING, Reason.SERVER_SIDE_REFUSED, message
+        return _clear(facts, *what, limits) or Relay(*what)
     return give_up(facts, permanent.reason, permanent.message)
 
 
@@ -356,10 +373,10 @@ def _progress(facts: Facts) -> str:
     if side and reading:
         read = len(parse_ranges(reading.parts))
         return f"reading the {side} again: {read} of {plan.part_count} parts"
-    return (
-        f"copying {plan.part_count} parts of {format_bytes(plan.part_size)}"
-        f" in {plan.batch_count} batches"
-    )
+    what = f"{plan.part_count} parts of {format_bytes(plan.part_size)}"
+    if facts.status.server_side:
+        return f"the store copies {what} by itself, in {plan.batch_count} batches"
+    return f"copying {what} in {plan.batch_count} batches"
 
 
 def fold(facts: Facts) -> Status:

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from awscrt.checksums import combine_crc64nvme
@@ -19,10 +19,10 @@ _MD5 = re.compile(r"^[0-9a-f]{32}$")
 
 @dataclass(frozen=True)
 class Part:
-    """A part as proven: its ETag without quotes, its CRC64NVME as a number."""
+    """A part as proven: its ETag without quotes, its CRC64NVME as a number; None where no byte of it has passed us."""
 
     etag: str
-    crc: int
+    crc: int | None
 
 
 @dataclass(frozen=True)
@@ -40,37 +40,53 @@ def sound(status: Status) -> Status:
     plan, pin = status.plan, status.source
     if plan is None or pin is None:
         return status
-    batches = {k: b for k, b in status.batches.items() if _is_sound(plan, pin.size, k, b)}
-    readings = {
-        name: reading
-        for name in ("source_reading", "destination_reading")
-        if (reading := getattr(status, name)) and not _is_readable(reading)
-    }
-    if len(batches) < len(status.batches) or readings:
-        anew = {name: Reading(reading.etag) for name, reading in readings.items()}
-        status = replace(status, batches=batches, **anew)  # type: ignore[arg-type]
+    bare = status.server_side
+    batches = {k: b for k, b in status.batches.items() if _is_sound(plan, pin.size, k, b, bare)}
+    if len(batches) < len(status.batches):
+        status = replace(status, batches=batches)
+    status = _with_sound_readings(status, pin.etag)
     intent = status.completing
-    if intent and (intent.size, intent.crc64nvme) != (pin.size, object_crc(status)):
+    if intent and (intent.size, intent.crc64nvme) != (pin.size, intended_crc(status) or ""):
         status = replace(status, completing=None)
     return status
 
 
-def _is_sound(plan: Plan, size: int, key: str, batch: Batch) -> bool:
+def _with_sound_readings(status: Status, source_etag: str) -> Status:
+    source, destination = status.source_reading, status.destination_reading
+    sound = source is None or _is_readable(source, packed=status.server_side)
+    other = destination is None or _is_readable(destination, packed=False)
+    # Where the destination is compared with the source and not with the ledger, neither is without the other.
+    if status.server_side and destination and not (source and sound and other):
+        return replace(
+            status,
+            source_reading=Reading(source_etag),
+            destination_reading=Reading(destination.etag),
+        )
+    if source and not sound:
+        status = replace(status, source_reading=Reading(source.etag))
+    if destination and not other:
+        status = replace(status, destination_reading=Reading(destination.etag))
+    return status
+
+
+def _is_sound(plan: Plan, size: int, key: str, batch: Batch, bare: bool) -> bool:
+    """``bare``: without CRCs, as of a server-side copy."""
     try:
         numbers, crcs = parse_ranges(batch.parts), unpack_crcs(batch.crc64nvme)
         whose = key == str(int(key)) and set(numbers) <= set(batch_parts(plan, int(key)))
     except ValueError:
         return False
     length = sum(part_range(plan, size, number)[1] for number in numbers) if whose else -1
-    counts = {len(set(numbers)), len(numbers), len(batch.etags), len(crcs)}
-    return len(counts) == 1 and batch.bytes == length
+    counts = {len(set(numbers)), len(numbers), len(batch.etags)}
+    as_many = len(crcs) == (0 if bare else len(numbers))
+    return len(counts) == 1 and as_many and batch.bytes == length
 
 
-def _is_readable(reading: Reading) -> bool:
+def _is_readable(reading: Reading, *, packed: bool) -> bool:
     with contextlib.suppress(ValueError):
-        parse_ranges(reading.parts)
+        read = parse_ranges(reading.parts)
         parse_ranges(reading.wrong)
-        return True
+        return len(unpack_crcs(reading.crc64nvme)) == (len(read) if packed else 0)
     return False
 
 
@@ -81,7 +97,8 @@ def parts_of(batches: Mapping[str, Batch]) -> dict[int, Part]:
 
 def _entries(batches: Mapping[str, Batch]) -> Iterator[tuple[int, Part]]:
     for batch in batches.values():
-        crcs = unpack_crcs(batch.crc64nvme)
+        bare: Sequence[int | None] = [None] * len(batch.etags)
+        crcs = unpack_crcs(batch.crc64nvme) or bare
         for number, etag, crc in zip(parse_ranges(batch.parts), batch.etags, crcs, strict=True):
             yield number, Part(etag, crc)
 
@@ -95,7 +112,7 @@ def write_parts(plan: Plan, size: int, parts: Mapping[int, Part]) -> dict[str, B
         str(batch): Batch(
             parts=format_ranges(numbers),
             etags=tuple(parts[n].etag for n in numbers),
-            crc64nvme=pack_crcs([parts[n].crc for n in numbers]),
+            crc64nvme=pack_crcs([crc for n in numbers if (crc := parts[n].crc) is not None]),
             bytes=sum(part_range(plan, size, n)[1] for n in numbers),
         )
         for batch, numbers in grouped.items()
@@ -143,12 +160,17 @@ def fold(status: Status, reports: Iterable[Report]) -> Status:
     """The status with all parts that the reports prove; what the ledger holds already stays."""
     assert status.plan is not None
     side = status.stage
+    copied = status.server_side and side is None
     found: dict[int, Part] = {}
     for report in reports:
         if belongs(status, report) and report.read == side:
-            crcs = unpack_crcs(report.crc64nvme)
-            etags = report.etags or [""] * len(crcs)
-            for number, etag, crc in zip(parse_ranges(report.parts), etags, crcs, strict=True):
+            numbers = parse_ranges(report.parts)
+            bare: Sequence[int | None] = [None] * len(numbers)
+            crcs = bare if copied else unpack_crcs(report.crc64nvme)
+            if len(crcs) < len(numbers):
+                continue
+            etags = report.etags or [""] * len(numbers)
+            for number, etag, crc in zip(numbers, etags, crcs, strict=True):
                 if 1 <= number <= status.plan.part_count:
                     found[number] = Part(etag, crc)
     return _with_parts(status, found) if side is None else _with_read(status, side, found)
@@ -158,13 +180,18 @@ def recover(status: Status, listing: Iterable[ListedPart]) -> Status:
     """The status with all listed parts that a CRC64NVME of our own trailer proves.
 
     Only an upload created with the checksum takes trailers; in any other a listed part proves no
-    more than that something of that length was received. Nor is it proven once parts of this attempt
+    more than that something of that length was received. (A store that copies by itself receives
+    nothing: what it lists is as good as what it answers.) Nor is it proven once parts of this attempt
     were dropped: the store still lists them, with the checksum of what was not the source's.
     """
-    if status.upload is None or not status.upload.checksum or status.disagreements:
+    if status.upload is None or status.disagreements:
         return status
-    found = {p.number: Part(p.etag, p.crc) for p in _whole(status, listing) if p.crc is not None}
-    return _with_parts(status, found)
+    whole = list(_whole(status, listing))
+    if status.server_side:
+        return _with_parts(status, {p.number: Part(p.etag, None) for p in whole})
+    if not status.upload.checksum:
+        return status
+    return _with_parts(status, {p.number: Part(p.etag, p.crc) for p in whole if p.crc is not None})
 
 
 def received_bytes(status: Status, listing: Iterable[ListedPart]) -> int:
@@ -182,7 +209,8 @@ def disagreements(status: Status, listing: Iterable[ListedPart]) -> list[int]:
         length = part_range(status.plan, status.source.size, number)[1]
         seen = listed.get(number)
         same = seen is not None and seen.etag == part.etag and seen.size == length
-        if not same or (seen and seen.crc is not None and seen.crc != part.crc):
+        crcs = {part.crc, seen.crc if seen else None} - {None}
+        if not same or len(crcs) > 1:
             wrong.append(number)
     return wrong
 
@@ -202,8 +230,16 @@ def without(status: Status, numbers: Iterable[int]) -> Status:
 
 def unread_again(reading: Reading, numbers: Set[int]) -> Reading:
     """As if these parts had not been read again."""
-    left = [set(parse_ranges(ranges)) - numbers for ranges in (reading.parts, reading.wrong)]
-    return Reading(reading.etag, *map(format_ranges, left))
+    read, wrong = (set(parse_ranges(ranges)) - numbers for ranges in (reading.parts, reading.wrong))
+    crcs = [crc for number, crc in _read_crcs(reading).items() if number not in numbers]
+    return Reading(reading.etag, format_ranges(read), format_ranges(wrong), pack_crcs(crcs))
+
+
+def _read_crcs(reading: Reading | None) -> dict[int, int]:
+    """Of the source's parts in a server-side copy; ascending."""
+    if reading is None or not reading.crc64nvme:
+        return {}
+    return dict(zip(parse_ranges(reading.parts), unpack_crcs(reading.crc64nvme), strict=True))
 
 
 def is_md5_etag(etag: str) -> bool:
@@ -221,15 +257,35 @@ def composite_etag(parts: Mapping[int, Part]) -> str | None:
     return f"{digest.hexdigest()}-{len(etags)}"
 
 
-def object_crc(status: Status) -> str:
-    """CRC64NVME of the whole object, base64 as S3 writes it, combined from the parts'."""
+def part_crcs(status: Status) -> dict[int, int]:
+    """CRC64NVME of the parts by number, ascending, as far as their bytes have passed us: received, or read again."""
+    if status.server_side:
+        return _read_crcs(status.source_reading)
+    held = parts_of(status.batches)
+    return {number: part.crc for number, part in held.items() if part.crc is not None}
+
+
+def object_crc(status: Status) -> str | None:
+    """CRC64NVME of the whole object, base64 as S3 writes it, combined from the parts'.
+
+    None where the store has copied it by itself and it was not read again.
+    """
     assert status.plan is not None
     assert status.source is not None
-    crc = 0
-    for number, part in parts_of(status.batches).items():
+    crcs = part_crcs(status)
+    if status.server_side and len(crcs) < status.plan.part_count:
+        return None
+    whole = 0
+    for number, crc in crcs.items():
         length = part_range(status.plan, status.source.size, number)[1]
-        crc = combine_crc64nvme(crc, part.crc, length)
-    return encode_crc(crc)
+        whole = combine_crc64nvme(whole, crc, length)
+    return encode_crc(whole)
+
+
+def intended_crc(status: Status) -> str | None:
+    """What the object shall have: what was sent; or, where the store copies by itself, what the source has."""
+    assert status.source is not None
+    return status.source.crc64nvme if status.server_side else object_crc(status)
 
 
 def _whole(status: Status, listing: Iterable[ListedPart]) -> Iterator[ListedPart]:
@@ -250,9 +306,14 @@ def _with_read(status: Status, side: Read, found: Mapping[int, Part]) -> Status:
     news = found.keys() - read
     if not news:
         return status
-    held = parts_of(status.batches)
-    wrong = {n for n in news if held[n].crc != found[n].crc} | set(parse_ranges(reading.wrong))
-    after = Reading(reading.etag, format_ranges(read | news), format_ranges(wrong))
+    known, wrong = part_crcs(status), set(parse_ranges(reading.wrong))
+    packed = ""
+    if side is Read.SOURCE and status.server_side:
+        crcs = {n: crc for n in news if (crc := found[n].crc) is not None} | known
+        packed = pack_crcs([crcs[number] for number in sorted(crcs)])
+    else:
+        wrong |= {n for n in news if known.get(n) != found[n].crc}
+    after = Reading(reading.etag, format_ranges(read | news), format_ranges(wrong), packed)
     if side is Read.SOURCE:
         return replace(status, source_reading=after)
     return replace(status, destination_reading=after)

@@ -10,22 +10,24 @@ from multipartcopy.api.quantity import format_bytes
 from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import decode_crc
-from multipartcopy.api.spec import Overwrite, S3Location, VerificationMode
+from multipartcopy.api.spec import Mode, Overwrite, S3Location, Spec, VerificationMode
 from multipartcopy.api.status import (
     Claim,
     Destination,
     Intent,
     Phase,
     Pin,
+    Plan,
     Progress,
     Reading,
     Retry,
     Status,
     Upload,
+    Way,
 )
 from multipartcopy.plan import AUTO, PlanError, make_plan
 from multipartcopy.reconcile import ledger, proof
-from multipartcopy.reconcile.decide import Action, Wait, Write, give_up
+from multipartcopy.reconcile.decide import WRITE_AUTO, Action, Wait, Write, give_up
 from multipartcopy.reconcile.facts import (
     Facts,
     Limits,
@@ -35,7 +37,7 @@ from multipartcopy.reconcile.facts import (
     parse_time,
 )
 from multipartcopy.reconcile.ledger import ListedPart
-from multipartcopy.s3.address import endpoint_url
+from multipartcopy.s3.address import endpoint_url, same_endpoint
 from multipartcopy.s3.control import ListedUpload, ObjectInfo, StoredPart
 from multipartcopy.s3.errors import Kind, S3Error
 
@@ -48,13 +50,17 @@ _EMPTY_MD5 = "d41d8cd98f00b204e9800998ecf8427e"
 
 @dataclass(frozen=True)
 class Inspection:
-    """Of both ends, before the claim. ``layout`` is the source's own part size in bytes."""
+    """Of both ends, before the claim. ``layout`` is the source's own part size in bytes.
+
+    ``unreadable``: why the source cannot be read with the destination's credentials, where that was tried.
+    """
 
     source: ObjectInfo
     layout: int | None
     destination: ObjectInfo | None
     uploads: tuple[ListedUpload, ...]
     time: datetime
+    unreadable: str | None = None
 
 
 def stamp(facts: Facts) -> str:
@@ -72,6 +78,17 @@ def names_source(stamped: str | None, pin: Pin) -> bool:
 def place(location: S3Location) -> tuple[str, str, str]:
     """Two locations with equal places are one object."""
     return endpoint_url(location).rstrip("/"), location.bucket, location.key
+
+
+def relay_because(spec: Spec) -> str | None:
+    """Why the store cannot be asked to copy by itself, as far as the spec tells; None where it can be tried."""
+    if spec.mode is Mode.RELAY:
+        return "spec.mode is Relay"
+    if not same_endpoint(spec.source.s3, spec.destination.s3):
+        return "source and destination have different endpoints"
+    if spec.verification is VerificationMode.PART_MD5:
+        return "spec.verification is PartMD5"
+    return None
 
 
 def claim(facts: Facts, seen: Inspection) -> Write:
@@ -108,26 +125,43 @@ def claim(facts: Facts, seen: Inspection) -> Write:
             )
             message = f"the destination is equal already: {verification.detail}"
             return succeed(facts, status, Reason.ALREADY_EQUAL, message)
+    why = relay_because(spec) or seen.unreadable
+    if why and pin.size and spec.mode is Mode.SERVER_SIDE:
+        return give_up(facts, Reason.SERVER_SIDE_REFUSED, f"{why}; {WRITE_AUTO}")
+    mode = Way.RELAY if why else Way.SERVER_SIDE
     try:
-        plan = make_plan(
-            pin.size,
-            part_size=spec.part_size,
-            source_layout=seen.layout if spec.part_size == AUTO else None,
-            parallelism=spec.parallelism,
-            streams=spec.worker.streams,
-        )
+        plan = _plan(spec, pin, mode)
     except PlanError as error:
         return give_up(facts, error.reason, str(error))
     status = replace(
         facts.status,
         source=pin,
+        mode=mode if pin.size else None,
+        server_side_refused=seen.unreadable,
         plan=plan,
         attempt=facts.status.attempt + 1,
         claim=_claim(seen.time, seen.uploads, seen.destination.etag if seen.destination else None),
         start_time=facts.status.start_time or format_time(facts.now),
     )
     message = f"pinned {format_bytes(pin.size)} with ETag {pin.etag}"
+    if pin.size:
+        message += f"; the mode is {mode}" + (f", since {why}" if why else "")
     return Write(Phase.PREPARING, Reason.CLAIMED, message, measure(status, facts.now))
+
+
+def _plan(spec: Spec, pin: Pin, mode: Way) -> Plan:
+    """Raises PlanError."""
+    layout, server_side = pin.part_size, mode is Way.SERVER_SIDE
+    if server_side and ledger.is_md5_etag(pin.etag) and "-" not in pin.etag and not pin.encrypted:
+        layout = pin.size
+    return make_plan(
+        pin.size,
+        part_size=spec.part_size,
+        source_layout=layout if spec.part_size == AUTO else None,
+        parallelism=spec.parallelism,
+        streams=spec.worker.streams,
+        server_side=server_side,
+    )
 
 
 def _claim(time: datetime, uploads: Iterable[ListedUpload], destination_etag: str | None) -> Claim:
@@ -178,16 +212,19 @@ def goes_first(other: Resource, ours: Resource) -> bool:
 
 
 def wants_checksum(facts: Facts) -> bool:
-    """Whether the upload is to be made with CRC64NVME."""
+    """Whether the upload is to be made with CRC64NVME; some stores copy no part into such a one."""
     mode = facts.spec.verification
     without = mode in (VerificationMode.PART_MD5, VerificationMode.NONE)
-    return not (without or facts.status.without_checksum)
+    return not (without or facts.status.without_checksum or facts.status.server_side)
 
 
 def uploading(facts: Facts, upload: Upload) -> Write:
-    """Where no CRC64NVME guards the parts on their way, their MD5 does, unless nothing shall."""
-    md5 = not upload.checksum and facts.spec.verification is not VerificationMode.NONE
-    status = replace(facts.status, upload=replace(upload, md5=md5), run=1)
+    """Where no CRC64NVME guards the parts on their way, their MD5 does, unless nothing shall, or none passes us."""
+    checksum = upload.checksum and not facts.status.server_side
+    relayed = not (checksum or facts.status.server_side)
+    md5 = relayed and facts.spec.verification is not VerificationMode.NONE
+    upload = replace(upload, checksum=checksum, md5=md5)
+    status = replace(facts.status, upload=upload, run=1)
     assert status.plan is not None
     message = f"created the multipart upload for {status.plan.part_count} parts"
     return Write(Phase.COPYING, Reason.UPLOAD_CREATED, message, status)
@@ -198,7 +235,8 @@ def new_attempt(facts: Facts, limits: Limits) -> Write:
 
     The pin stays, and so does what the destination was at the claim.
     """
-    if facts.status.attempt >= limits.attempts + facts.status.without_checksum:
+    refused = facts.status.server_side_refused is not None
+    if facts.status.attempt >= limits.attempts + facts.status.without_checksum + refused:
         message = f"the multipart upload vanished {facts.status.attempt} times; is a lifecycle rule aborting it?"
         return give_up(replace_status(facts, completing=None), Reason.UPLOAD_LOST, message)
     message = f"the multipart upload of attempt {facts.status.attempt} is gone; beginning a new one"
@@ -209,6 +247,20 @@ def without_checksum(facts: Facts, action: Action) -> Write:
     """The store does not take CRC64NVME with the parts after all: a new attempt does without."""
     status = replace(_anew(facts.status), without_checksum=True)
     return Write(Phase.PREPARING, Reason.CHECKSUM_REFUSED, action.message, status)
+
+
+def relayed(facts: Facts, action: Action) -> Write:
+    """The store does not copy by itself after all: a new attempt, with a plan for workers that do."""
+    pin = facts.status.source
+    assert pin is not None
+    try:
+        plan = _plan(facts.spec, pin, Way.RELAY)
+    except PlanError as error:
+        return give_up(facts, error.reason, str(error))
+    status = replace(
+        _anew(facts.status), mode=Way.RELAY, server_side_refused=action.message, plan=plan
+    )
+    return Write(Phase.PREPARING, Reason.SERVER_SIDE_REFUSED, action.message, status)
 
 
 def _anew(status: Status) -> Status:
@@ -287,7 +339,7 @@ def intend(facts: Facts, parts: list[StoredPart], limits: Limits) -> Write:
     intent = Intent(
         size=status.source.size,
         etag=etag or "",
-        crc64nvme=ledger.object_crc(status),
+        crc64nvme=ledger.intended_crc(status) or "",
         if_match=seen if conditional else None,
         if_none_match=conditional and seen is None,
     )

@@ -3,6 +3,9 @@
 It has two legs. The transfer: what was sent is what the destination stores. The source: what was
 received is what the source holds; a bit that flips on the way from the source gives equal checksums
 everywhere behind it, so only the source's own word, or a second reading, can tell.
+
+A store that copies by itself sends and receives out of sight: there both legs are proven at once, by
+what the stores tell of the two objects or by reading both, or neither is.
 """
 
 from multipartcopy.api.spec import VerificationMode
@@ -26,6 +29,8 @@ def source_leg(status: Status) -> Leg | None:
     if pin.size == 0:
         return _EMPTY_LEG
     crc = ledger.object_crc(status)
+    if crc is None:
+        return None
     if _was_read(status):
         return Leg(READ_BACK, crc, "the source, read a second time")
     if pin.crc64nvme == crc:
@@ -45,20 +50,37 @@ def doubt(status: Status) -> str | None:
     pin = status.source
     assert pin is not None
     crc = ledger.object_crc(status)
-    if pin.crc64nvme is not None:
+    if pin.crc64nvme is not None and crc is not None:
         differs = pin.crc64nvme != crc
         return f"the source has CRC64NVME {pin.crc64nvme}, received was {crc}" if differs else None
     etag = _comparable_etag(status, pin)
     if etag is None or etag == pin.etag or (status.upload and status.upload.encrypted):
         return None
-    return f"the source has the ETag {pin.etag}, what was received has {etag}"
+    what = "the copy" if status.server_side else "what was received"
+    return f"the source has the ETag {pin.etag}, {what} has {etag}"
 
 
 def must_read_source(status: Status, mode: VerificationMode) -> bool:
-    """Whether the source has to be read again before the object may be made visible."""
-    if mode is VerificationMode.NONE or _was_read(status) or not ledger.parts_of(status.batches):
+    """Whether the source has to be read again before the object may be made visible.
+
+    Of a server-side copy it is read afterwards, with the destination: there is nothing else to compare it with.
+    """
+    if status.server_side or mode is VerificationMode.NONE or _was_read(status):
+        return False
+    if not ledger.parts_of(status.batches):
         return False
     return mode is VerificationMode.READ_BACK or doubt(status) is not None
+
+
+def must_read_both(status: Status, head: ObjectInfo, mode: VerificationMode) -> bool:
+    """Whether both objects have to be read again, once the store has copied the one to the other by itself."""
+    pin = status.source
+    assert pin is not None
+    if not status.server_side or mode is VerificationMode.NONE:
+        return False
+    proven = pin.crc64nvme is not None and pin.crc64nvme == head.crc64nvme
+    doubted = not (proven or head.encrypted_by_key) and doubt(status) is not None
+    return mode is VerificationMode.READ_BACK or doubted
 
 
 def contradiction(status: Status, mode: VerificationMode) -> str | None:
@@ -76,6 +98,8 @@ def conclude(status: Status, head: ObjectInfo, mode: VerificationMode) -> Verifi
     assert pin is not None
     if mode is VerificationMode.NONE:
         return Verification(Result.UNVERIFIED, "spec.verification is None")
+    if status.server_side:
+        return _conclude_both(status, pin, head)
     transfer, source = _transfer_leg(status, head), source_leg(status)
     if transfer is None:
         detail = (
@@ -120,12 +144,39 @@ def equality(source: ObjectInfo, destination: ObjectInfo, *, stamped: bool) -> V
     return None
 
 
+def _conclude_both(status: Status, pin: Pin, head: ObjectInfo) -> Verification:
+    """Of a server-side copy."""
+    leg, crc = None, ledger.object_crc(status)
+    composite = ledger.composite_etag(ledger.parts_of(status.batches))
+    if status.destination_reading and _was_read(status) and crc:
+        leg = Leg(READ_BACK, crc, "both objects, read after the completion")
+    elif pin.crc64nvme and head.crc64nvme == pin.crc64nvme:
+        leg = Leg(CRC64NVME, pin.crc64nvme, "the source's full-object CRC64NVME")
+    elif (
+        not head.encrypted_by_key
+        and head.etag == composite
+        and pin.etag == _comparable_etag(status, pin)
+    ):
+        leg = Leg(COMPOSITE_ETAG if "-" in pin.etag else MD5, pin.etag, "the source's ETag")
+    if leg:
+        detail = f"what the store copied is proven by {leg.method}, of both objects"
+        return Verification(Result.VERIFIED, detail, leg, leg)
+    detail = (
+        "the store copied it, and nothing that it tells of the two objects can be compared:"
+        f" {_why_no_source_leg(status, pin)};"
+        " spec.verification: ReadBack would read both objects again"
+    )
+    return Verification(Result.UNVERIFIED, detail)
+
+
 def _transfer_leg(status: Status, head: ObjectInfo) -> Leg | None:
     pin, upload = status.source, status.upload
     assert pin is not None
     if pin.size == 0:
         return _EMPTY_LEG
     crc = ledger.object_crc(status)
+    if crc is None:
+        return None
     if status.destination_reading is not None:
         return Leg(READ_BACK, crc, "the destination, read after its completion")
     if head.crc64nvme == crc:

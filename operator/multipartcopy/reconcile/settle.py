@@ -50,7 +50,7 @@ def judge(facts: Facts, head: ObjectInfo | None, answered: str = "") -> Verdict:
     made = is_new(facts, head) and bool(answered) and head.etag == answered
     made = made or head.metadata.get(SOURCE_STAMP) == stamp(facts)
     if made or (intent.etag and head.etag == intent.etag):
-        if crc is None:
+        if crc is None or not intent.crc64nvme:
             return Verdict.OURS
         return Verdict.DAMAGED if made or is_new(facts, head) else Verdict.OTHER
     return Verdict.OTHER
@@ -60,17 +60,24 @@ def settled(facts: Facts, head: ObjectInfo) -> Write:
     """The object is there and is ours: what is proven of it, or what has to be read again first."""
     mode, status = facts.spec.verification, facts.status
     made = replace(status, destination=found_at(head), completing=None, disagreements=0)
-    if mode is VerificationMode.READ_BACK and head.size:
+    both = proof.must_read_both(status, head, mode)
+    if both or (mode is VerificationMode.READ_BACK and head.size):
         reading = replace(
             made, destination_reading=Reading(head.etag), run=made.run + 1, retry=None
         )
-        message = "the object is complete; reading it again before it is called so"
+        if both:
+            assert status.source is not None
+            reading = replace(reading, source_reading=Reading(status.source.etag))
+        what = "it and the source" if both else "it"
+        message = f"the object is complete; reading {what} again before it is called so"
         return Write(Phase.VERIFYING, Reason.VERIFYING, message, reading)
     return _proven(facts, made, head)
 
 
 def concluded(facts: Facts, head: ObjectInfo) -> Write:
-    """The object has been read again and is as it was sent."""
+    """The object has been read again and is as it was sent, or as the source was read."""
+    if problem := proof.contradiction(facts.status, facts.spec.verification):
+        return damaged(facts, head, f"is as the source was read, and yet {problem}")
     return _proven(facts, facts.status, head)
 
 
@@ -78,7 +85,8 @@ def _proven(facts: Facts, status: Status, head: ObjectInfo) -> Write:
     verification = proof.conclude(status, head, facts.spec.verification)
     assert status.source is not None
     where, size = facts.spec.destination.s3, format_bytes(status.source.size)
-    message = f"copied {size} to {where}; {verification.result}: {verification.detail}"
+    by = f" by {status.mode}" if status.mode else ""
+    message = f"copied {size} to {where}{by}; {verification.result}: {verification.detail}"
     status = replace(status, verification=verification)
     return succeed(facts, status, Reason.COPIED, message)
 
@@ -114,14 +122,20 @@ def is_made(facts: Facts, head: ObjectInfo) -> bool:
 
 
 def reread(facts: Facts, limits: Limits) -> Write | None:
-    """What was read otherwise than sent is read once more, since this way may have damaged it; None: enough of it."""
+    """What was read otherwise than sent is read once more, since this way may have damaged it; None: enough of it.
+
+    Of a server-side copy, on both sides.
+    """
     reading, count = facts.status.destination_reading, facts.status.disagreements + 1
     assert reading is not None
     if count > limits.disagreements:
         return None
-    wrong = set(parse_ranges(reading.wrong))
+    wrong, source = set(parse_ranges(reading.wrong)), facts.status.source_reading
+    if source and facts.status.server_side:
+        source = ledger.unread_again(source, wrong)
     status = replace(
         facts.status,
+        source_reading=source,
         destination_reading=ledger.unread_again(reading, wrong),
         disagreements=count,
         run=facts.status.run + 1,

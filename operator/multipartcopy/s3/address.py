@@ -8,6 +8,9 @@ from urllib.parse import quote, urlsplit
 
 from multipartcopy.api.spec import AddressingStyle, S3Location
 
+_PORTS = {"http": 80, "https": 443}
+_UNRESERVED = "/-_.~"
+
 
 @dataclass(frozen=True)
 class Address:
@@ -21,7 +24,7 @@ class Address:
     @property
     def authority(self) -> str:
         """The Host header: the port only where it is not the scheme's own."""
-        default = {"http": 80, "https": 443}[self.scheme]
+        default = _PORTS[self.scheme]
         return self.host if self.port == default else f"{self.host}:{self.port}"
 
     @property
@@ -32,6 +35,27 @@ class Address:
 def endpoint_url(location: S3Location) -> str:
     """The endpoint as given, or that of AWS in the location's region."""
     return location.endpoint or f"https://s3.{location.region}.amazonaws.com"
+
+
+def same_endpoint(a: S3Location, b: S3Location) -> bool:
+    """Whether both are asked for at one place; so are all regions of AWS, each of which copies from any other."""
+    return _endpoint(a) == _endpoint(b) or a.endpoint == b.endpoint
+
+
+def _endpoint(location: S3Location) -> tuple[str, str, int | None, str]:
+    url = urlsplit(endpoint_url(location))
+    port = url.port or _PORTS.get(url.scheme)
+    return url.scheme, url.hostname or "", port, url.path.rstrip("/")
+
+
+def copy_source(location: S3Location) -> str:
+    """The object as the header ``x-amz-copy-source`` names it, percent-encoded.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html
+    """
+    name = quote(f"{location.bucket}/{location.key}", safe=_UNRESERVED)
+    version = location.version_id and quote(location.version_id, safe="-_.~")
+    return f"/{name}?versionId={version}" if version else f"/{name}"
 
 
 def is_virtual(location: S3Location) -> bool:
@@ -48,8 +72,8 @@ def object_address(location: S3Location) -> Address:
     if url.scheme not in ("http", "https") or not url.hostname:
         raise ValueError(f"endpoint {location.endpoint!r} is not an http:// or https:// URL")
     host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
-    port = url.port or {"http": 80, "https": 443}[url.scheme]
-    key = quote(location.key, safe="/-_.~")
+    port = url.port or _PORTS[url.scheme]
+    key = quote(location.key, safe=_UNRESERVED)
     prefix = url.path.rstrip("/")
     if is_virtual(location):
         return Address(url.scheme, f"{location.bucket}.{host}", port, f"{prefix}/{key}")

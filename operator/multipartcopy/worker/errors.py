@@ -18,7 +18,11 @@ class Failure(Exception):  # noqa: N818 - retried more often than not
 
     ``permanent``: no repetition can mend it. ``retry_after``: seconds that the store of ``side``
     asked for. ``throttled``: it said that it is asked too much, so the part is not at fault.
+    ``status`` and ``code``: of the answer, where there was one; ``code`` is S3's.
     """
+
+    status = 0
+    code = ""
 
     def __init__(
         self,

@@ -149,7 +149,7 @@ class Connection:
         side = self._store.side
         reason, permanent = judge(side, response.status, code, pinned=self._pinned)
         retry_after = parse_retry_after(response.headers.get("Retry-After", ""))
-        return Failure(
+        failure = Failure(
             reason,
             f"{side}: {response.status} {code or response.reason}"
             + (f": {message}" if message else ""),
@@ -158,6 +158,8 @@ class Connection:
             throttled=is_throttled(response.status, code, retry_after),
             side=side,
         )
+        failure.status, failure.code = response.status, code
+        return failure
 
     def read_into(self, response: http.client.HTTPResponse, buffer: memoryview) -> None:
         """Fill the buffer, or raise Failure: the body was shorter than its head said."""
@@ -189,7 +191,8 @@ def encode_query(parameters: Mapping[str, str]) -> str:
 def parse_error(body: bytes) -> tuple[str, str]:
     """Code and message of an S3 error, or empty; the rest of the body may hold secrets."""
     try:
-        root = ElementTree.fromstring(body)  # noqa: S314 - expat bounds expansion by itself
+        # Blanks before it keep the connection alive while a store is busy.
+        root = ElementTree.fromstring(body.strip())  # noqa: S314 - expat bounds expansion by itself
     except ElementTree.ParseError:
         return "", ""
     code = root.findtext("{*}Code", "").strip()

@@ -29,6 +29,7 @@ from multipartcopy.worker.listing import StoredPart, list_parts
 from multipartcopy.worker.pace import Growth, Pace, Window
 from multipartcopy.worker.progress import Progress
 from multipartcopy.worker.relay import Done, Patience, Stream
+from multipartcopy.worker.serverside import Copier
 from multipartcopy.worker.trailers import Trailers
 
 SECRETS_VARIABLE = "MULTIPARTCOPY_SECRETS"
@@ -116,12 +117,14 @@ class Worker:
             parts=len(self._todo),
             streams=self._pace.streams,
             read=task.read,
+            serverSide=task.server_side,
         )
         source = Store(Side.SOURCE, task.source, secrets)
         destination = Store(Side.DESTINATION, task.destination, secrets)
         trailers = Trailers()
+        kind = Copier if task.server_side and not task.read else Stream
         self._streams = [
-            Stream(
+            kind(
                 *(task, source, destination, self._patience, self.stop, trailers),
                 self._pace,
                 self._budget,
@@ -129,7 +132,8 @@ class Worker:
             for _ in range(self._most)
         ]
         try:
-            if task.checksum and self._todo and not (task.again or task.read):
+            proven = task.checksum or task.server_side
+            if proven and self._todo and not (task.again or task.read):
                 self._skip_stored(
                     Connection(
                         destination, silence=self._patience.silence, step=self._patience.chunk
@@ -197,18 +201,21 @@ class Worker:
         return Part(number, offset, min(self._task.part_size, self._task.size - offset))
 
     def _skip_stored(self, connection: Connection) -> None:
-        """Report the parts that the upload holds whole: those with the checksum that we send last.
+        """Report the parts that the upload holds whole: with the checksum that we send last, or of its own copying.
 
         Raises Failure only for an upload that is lost: a failed listing costs some bytes, no more.
         """
         stored = self._list(connection)
         for number in list(self._todo):
             part = stored.get(number)
-            if part and part.crc is not None and part.size == self._part(number).length:
+            if part is None or part.size != self._part(number).length:
+                continue
+            if part.crc is not None or self._task.server_side:
                 if self._progress.room() < 1:
                     self._todo.clear()
                     return
-                self._progress.add(number, part.etag, part.crc, sent=0)
+                crc = None if self._task.server_side else part.crc
+                self._progress.add(number, part.etag, crc, sent=0)
                 self._todo.remove(number)
         if self._progress.parts:
             _log("stored already", parts=self._progress.parts)

@@ -26,7 +26,7 @@ class Progress:
     def __init__(self, path: Path, report: Report) -> None:
         """``report`` says whose it is. Raises OSError where the file cannot be written."""
         self._report = report
-        self._parts: dict[int, tuple[str, int]] = {}
+        self._parts: dict[int, tuple[str, int | None]] = {}
         self._longest_etag = 0
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._length = os.fstat(self._file).st_size
@@ -44,7 +44,7 @@ class Progress:
     def error(self) -> WorkerError | None:
         return self._report.error
 
-    def add(self, number: int, etag: str, crc: int, *, sent: int) -> None:
+    def add(self, number: int, etag: str, crc: int | None, *, sent: int) -> None:
         """A part is done. One that there is no room for is left to a later run."""
         self._longest_etag = max(self._longest_etag, len(etag))
         if self.room() < 1:
@@ -55,7 +55,7 @@ class Progress:
             self._report,
             parts=format_ranges(self._parts),
             etags=() if self._report.read else tuple(etag for _, (etag, _) in done),
-            crc64nvme=pack_crcs([crc for _, (_, crc) in done]),
+            crc64nvme=pack_crcs([crc for _, (_, crc) in done if crc is not None]),
             sent=sent,
         )
         self._write()

@@ -21,10 +21,10 @@ from multipartcopy.worker.trailers import Trailers, refused
 
 
 class Done(NamedTuple):
-    """A part that was copied or read: the CRC64NVME of its bytes, and its ETag, without quotes, if copied."""
+    """A part that was copied or read: its ETag, without quotes, if copied; its bytes' CRC64NVME, if they passed."""
 
     etag: str
-    crc: int
+    crc: int | None
     tries: int
 
 
@@ -40,6 +40,7 @@ class Patience:
     And when a try is, in seconds: ``silence`` of the object that is read; ``answer`` for the silence
     after the last byte sent, for stores hash a part before they answer; ``chunk`` for 256 KiB in either
     direction. That is 3.5 KB/s: many streams may share a line, but at less a part takes days.
+    ``copy`` is for the silence of a store that copies a part by itself.
     """
 
     tries: int = 6
@@ -50,6 +51,7 @@ class Patience:
     silence: float = 60.0
     answer: float = 300.0
     chunk: float = 75.0
+    copy: float = 900.0
 
     def delay(self, tries: int) -> float:
         longest = min(self.longest_pause, self.pause * 2 ** min(tries - 1, 30))
@@ -118,7 +120,7 @@ class Stream:
                 if self._stop.wait(self._patience.delay(tries)):
                     raise
 
-    def _try(self, part: Part) -> tuple[str, int]:
+    def _try(self, part: Part) -> tuple[str, int | None]:
         """ETag and CRC64NVME."""
         try:
             body = self._open(part)

@@ -1,6 +1,7 @@
 """The worker as a whole, in this process, against the scripted stores."""
 
 import json
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -17,7 +18,16 @@ from multipartcopy.api.spec import AddressingStyle, S3Location
 from multipartcopy.api.task import Read, Task, Work
 from multipartcopy.worker.main import Worker, main
 from multipartcopy.worker.relay import Patience, Stream
-from tests.unit.worker.scripted import BODY, SIZE, Handler, Script, error, right, stored_as
+from tests.unit.worker.scripted import (
+    BODY,
+    SIZE,
+    Handler,
+    Script,
+    error,
+    listed,
+    right,
+    stored_as,
+)
 
 PART_SIZE = 100_000
 Run = Callable[..., tuple[int, Report]]
@@ -183,6 +193,39 @@ def test_reading_again(script: Script, run: Run, read: Read) -> None:
     assert unpack_crcs(report.crc64nvme) == crcs
     assert len(script.requests) == 30
     assert all(request.headers["Range"] for request in script.requests)
+
+
+def copies(handler: Handler) -> None:
+    number = re.search(r"partNumber=(\d+)", handler.path)
+    assert number
+    assert handler.headers["x-amz-copy-source"] == "/b/k"
+    body = f"<CopyPartResult><ETag>e{number[1]}</ETag></CopyPartResult>".encode()
+    handler.answer(200, {}, body)
+
+
+def test_the_store_copies_by_itself(script: Script, run: Run) -> None:
+    script.puts += [copies] * 30
+    code, report = run(server_side=True)
+    assert (code, report.parts, report.sent, report.crc64nvme) == (0, "1-30", 0, "")
+    assert report.etags == tuple(f"e{number}" for number in range(1, 31))
+    assert all("partNumber" in r.path or "max-parts" in r.path for r in script.requests)
+
+
+@pytest.mark.parametrize(("size", "puts"), [(PART_SIZE, 29), (PART_SIZE - 1, 30)])
+def test_what_the_store_has_copied_before_is_not_asked_for_again(
+    script: Script, run: Run, size: int, puts: int
+) -> None:
+    script.gets.append(listed(7, size, None))
+    script.puts += [copies] * 30
+    code, report = run(server_side=True)
+    assert (code, report.parts) == (0, "1-30")
+    assert sum(request.command == "PUT" for request in script.requests) == puts
+
+
+def test_what_the_store_has_copied_is_read_as_anything_else(script: Script, run: Run) -> None:
+    code, report = run(server_side=True, read=Read.SOURCE, read_etag="pinned")
+    assert (code, report.parts, report.etags) == (0, "1-30", ())
+    assert len(unpack_crcs(report.crc64nvme)) == 30
 
 
 def test_no_credentials(run: Run) -> None:
