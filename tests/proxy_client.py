@@ -78,8 +78,9 @@ class Proxy:
         return sum(e["request_bytes"] for e in self.log(rf"^PUT .*[?&]partNumber={which}(&|$)"))
 
     def bytes_got(self) -> int:
-        """Bytes of body that were sent on in the answers to GETs of objects."""
-        return sum(e["answer_bytes"] for e in self.log(r"^GET [^?]*($|\?versionId)"))
+        """Bytes of body that were sent on in the answers to GETs of objects, refusals left out."""
+        answers = self.log(r"^GET [^?]*($|\?versionId)")
+        return sum(e["answer_bytes"] for e in answers if e["status"] in (200, 206))
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()

@@ -24,6 +24,8 @@ _FRAMES = 8192
 
 GET_PART_2 = {"match": r"^GET /[^?]+$", "header": rf"^Range: bytes={PART}-"}
 PUT_PART_2 = {"match": r"^PUT .*[?&]partNumber=2&"}
+COPY_PART_2 = {**PUT_PART_2, "header": "^x-amz-copy-source:"}
+COPY_PARTS = {"match": r"^PUT .*[?&]partNumber=", "header": "^x-amz-copy-source:"}
 HEAD = {"match": "^HEAD "}
 LIST_UPLOADS = {"match": r"^GET .*[?&]uploads"}
 CREATE = {"match": r"^POST .*\?uploads"}
@@ -67,20 +69,35 @@ class Copy:
     limits: Limits = IMPATIENT
     name: str = "copy"
     uid: str = ""
+    source_key: str = "from"
+    source_version: str = ""
+    anonymous_source: bool = False
 
-    def start(self, **spec: Any) -> None:
-        """Create the resource; with an operator, where there is none."""
+    def start(self, *, within: bool = False, **spec: Any) -> None:
+        """Create the resource; with an operator, where there is none.
+
+        ``within`` one store: both sides are behind the destination's proxy.
+        """
+        source = self.pair.destination if within else self.pair.source
 
         def side(door: Proxy, key: str) -> dict[str, Any]:
             place = {"bucket": self.bucket, "key": key, "endpoint": door.endpoint}
             return {"s3": {**place, "secretRef": {"name": "s3"}}}
 
+        sides = {
+            "source": side(source, self.source_key),
+            "destination": side(self.pair.destination, "to"),
+        }
+        if self.anonymous_source:
+            del sides["source"]["s3"]["secretRef"]
+            sides["source"]["s3"]["anonymous"] = True
+        if self.source_version:
+            sides["source"]["s3"]["versionId"] = self.source_version
         worker = {"streams": 2}
         self.uid = self.cluster.create(
             self.name,
             {
-                "source": side(self.pair.source, "from"),
-                "destination": side(self.pair.destination, "to"),
+                **sides,
                 "partSize": "5Mi",
                 "parallelism": 2,
                 "worker": worker,
@@ -167,6 +184,11 @@ class Copy:
     def recorded(self) -> int:
         """How many parts the ledger holds."""
         return int((self.status.get("progress") or {}).get("partsDone", 0))
+
+    def bytes_through_us(self) -> int:
+        """Bytes of objects that came to the workers or went from them."""
+        doors = self.pair.source, self.pair.destination
+        return sum(door.bytes_got() + door.bytes_put() for door in doors)
 
     def sent_again(self) -> int:
         """Bytes of parts that went to the destination beyond the object's own."""

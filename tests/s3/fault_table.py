@@ -11,6 +11,8 @@ from tests.proxy_client import refusal
 from tests.s3.copying import (
     ABORT,
     COMPLETE,
+    COPY_PART_2,
+    COPY_PARTS,
     CREATE,
     GET_PART_2,
     HEAD,
@@ -44,7 +46,8 @@ class Row:
     """``source`` and ``destination`` are rules of the proxy there; each must strike.
 
     ``late``: they are set when only part 4 is still to be answered. ``told``: reasons of Events on the
-    way. ``resent``: parts sent again, at most. ``by``: the test that shows it, where rules do not.
+    way. ``resent``: parts sent again, at most. ``within`` one store, which copies by itself. ``by``:
+    the test that shows it, where rules do not.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Row:
     source: tuple[Rule, ...] = ()
     destination: tuple[Rule, ...] = ()
     late: bool = False
+    within: bool = False
     told: tuple[str, ...] = ()
     resent: int = 0
     says: str = ""
@@ -94,6 +98,23 @@ def _everywhere(name: str, do: Rule, *, resent: int = 0, **changes: Any) -> Row:
 def _final(name: str, ends: str, left: str = "no upload, no object", **fields: Any) -> Row:
     sees = f"`{ends}`, `Failed`"
     return Row(name, ends, sees, "nothing", left, **fields)
+
+
+def _hidden_within(name: str, do: Rule, **changes: Any) -> Row:
+    """A part that the store copies by itself."""
+    fields = {"sees": _HIDDEN, "retried": "the part", "left": _NOTHING, **changes}
+    return Row(name, "Copied", destination=(once(COPY_PART_2, do),), within=True, **fields)
+
+
+def _refused_within(name: str, do: Rule, **changes: Any) -> Row:
+    fields: dict[str, Any] = {
+        "sees": "`ServerSideRefused`, then `Copied`",
+        "retried": "everything, in a new attempt through the workers",
+        "left": _NOTHING,
+        "told": ("ServerSideRefused",),
+        **changes,
+    }
+    return Row(name, "Copied", destination=(ever(COPY_PARTS, do),), within=True, **fields)
 
 
 def _edit(**do: Any) -> Rule:
@@ -314,6 +335,48 @@ ROWS = (
         _NOTHING,
         destination=(once(PUT_PART_2, _ERROR_200), once(COMPLETE, _ERROR_200)),
         told=("DestinationUnavailable",),
+    ),
+    _hidden_within("200 with an Error in the body of a part copy", _ERROR_200),
+    _hidden_within("503 SlowDown of a part copy", refusal(503, "SlowDown")),
+    _hidden_within(
+        "answer lost after the store has copied a part", {"kind": "reset", "at": "answer"}
+    ),
+    _hidden_within(
+        "silence while a store copies a part",
+        {"kind": "stall", "at": "answer", "seconds": 1},
+        sees="nothing",
+        retried="nothing: a part copy has 900 s",
+    ),
+    _refused_within("501 NotImplemented of a part copy", refusal(501, "NotImplemented")),
+    _refused_within(
+        "501 NotImplemented of a part copy, in the body of a 200", refusal(200, "NotImplemented")
+    ),
+    _refused_within(
+        "403 AccessDenied of a part copy for good",
+        refusal(403, "AccessDenied"),
+        sees="`AccessDenied`, then `ServerSideRefused`, then `Copied`",
+        retried="the part, as above; after five runs of it everything, in a new attempt through the workers",
+        told=("AccessDenied", "ServerSideRefused"),
+    ),
+    _final(
+        "501 NotImplemented of a part copy, with `mode: ServerSide`",
+        "ServerSideRefused",
+        destination=(ever(COPY_PARTS, refusal(501, "NotImplemented")),),
+        within=True,
+        says="write spec.mode: Auto",
+        spec={"mode": "ServerSide"},
+    ),
+    _final(
+        "412 of a part copy",
+        "SourceChanged",
+        destination=(once(COPY_PART_2, refusal(412, "PreconditionFailed")),),
+        within=True,
+    ),
+    _final(
+        "404 NoSuchKey of a part copy",
+        "SourceNotFound",
+        destination=(once(COPY_PART_2, refusal(404, "NoSuchKey")),),
+        within=True,
     ),
     _final(
         "wrong Content-Range",

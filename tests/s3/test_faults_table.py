@@ -30,7 +30,7 @@ def test_fault(pairs: dict[str, Pair], tmp_path: Path, row: Row, server: str, fa
     with copying(pairs[server], tmp_path) as copy:
         if row.late:
             copy.pair.destination.hold(r"^PUT .*[?&]partNumber=4&", at="answer")
-            copy.start(**row.spec)
+            copy.start(within=row.within, **row.spec)
             copy.pair.destination.wait_held()
             copy.until(lambda: copy.pair.destination.log(OPERATOR_LISTS["match"]))
         copy.pair.source.rules(*row.source)
@@ -38,7 +38,7 @@ def test_fault(pairs: dict[str, Pair], tmp_path: Path, row: Row, server: str, fa
         if row.late:
             copy.pair.destination.release()
         else:
-            copy.start(**row.spec)
+            copy.start(within=row.within, **row.spec)
         assert copy.end() == row.ends, copy.message
         assert re.search(row.says, copy.message)
         assert set(row.told) <= copy.cluster.told()
