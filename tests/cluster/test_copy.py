@@ -62,6 +62,24 @@ def test_parts_of_512_mib_through_64_mib_pods(world: World):
     assert world.sha256("large") == digest.hexdigest()
 
 
+def test_within_one_store_no_byte_passes_the_pods(world: World, data: bytes, sha256: str):
+    world.destination.put_object(Bucket="dst", Key="origin", Body=data)
+    world.copy("within", "origin", to="within", within=True)
+    status = world.wait_condition("within", "Complete")
+    assert world.sha256("within") == sha256
+    assert world.uploads("within") == []
+    assert (status["mode"], status["plan"]["partCount"]) == ("ServerSide", 40)
+    assert status["verification"]["result"] == "Verified"
+    assert "by ServerSide" in world.message("within")
+    parts = world.destination_gate.log(r"^PUT /dst/within\?.*partNumber=")
+    assert len(parts) >= 40
+    assert sum(entry["request_bytes"] for entry in parts) == 0
+    read = world.destination_gate.log("^GET /dst/origin$")
+    assert sum(entry["answer_bytes"] for entry in read) == 0
+    table = lab.kubectl("--namespace", world.namespace, "get", "mpc", "within", "--output=wide")
+    assert "ServerSide" in table
+
+
 @pytest.mark.parametrize("size", [0, 1, 5 * MiB])
 def test_small_objects(world: World, size: int):
     key = f"size-{size}"

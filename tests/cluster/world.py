@@ -70,9 +70,13 @@ class World:
         *,
         to: str | None = None,
         namespace: str | None = None,
+        within: bool = False,
         **spec: Any,
     ) -> str:
-        """Apply a MultipartCopy through the gates; ``secret``, ``bucket`` and the spec's fields override."""
+        """Apply a MultipartCopy through the gates; ``secret``, ``bucket`` and the spec's fields override.
+
+        ``within`` b, from its bucket ``dst``.
+        """
         secret, bucket = spec.pop("secret", "s3"), spec.pop("bucket", "dst")
 
         def side(service: str, where: str, what: str) -> dict[str, Any]:
@@ -85,7 +89,7 @@ class World:
             "kind": "MultipartCopy",
             "metadata": {"name": name},
             "spec": {
-                "source": side("gate-a", "src", key),
+                "source": side("gate-b", "dst", key) if within else side("gate-a", "src", key),
                 "destination": side("gate-b", bucket, to or key),
                 "partSize": "5Mi",
                 **spec,
