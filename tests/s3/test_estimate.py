@@ -49,3 +49,16 @@ def test_a_copy_asks_for_as_much(between: Pair, tmp_path: Path, size: int, verif
         once = 0 if size == 0 else 2 if verification == "ReadBack" else 1
         assert seen["PUT"] + seen["POST"] + lists + once == destination.writes, seen
         assert seen["operator lists parts"] >= once
+
+
+@pytest.mark.parametrize("verification", ["Auto", "ReadBack"])
+def test_so_does_one_within_a_store(between: Pair, tmp_path: Path, verification: str):
+    with copying(between, tmp_path) as copy:
+        copy.start(within=True, verification=verification)
+        assert copy.end() == Reason.COPIED
+        plan = from_json(Plan, copy.status["plan"])
+        source, destination = requests(plan, verification, server_side=True)
+        seen = asked(between.destination)
+        assert seen["GET"] + seen["HEAD"] + 1 == source.reads + destination.reads, seen
+        lists = seen["list uploads"] + seen["list parts"] + 1
+        assert seen["PUT"] + seen["POST"] + lists == destination.writes, seen

@@ -95,6 +95,7 @@ def head(resource: Object) -> list[str]:
         ("Source", side(spec["source"])),
         ("Destination", side(spec["destination"])),
         ("Progress", _progress(progress, status)),
+        ("Mode", status.get("mode", "")),
         ("Plan", _plan(status.get("plan"))),
         (
             "Effort",

@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any
 
 from multipartcopy.api.quantity import format_bytes, parse_bytes
-from multipartcopy.api.spec import Spec, VerificationMode, Worker
+from multipartcopy.api.spec import Mode, Spec, VerificationMode, Worker
 from multipartcopy.api.status import Plan
 from multipartcopy.cli import show
 from multipartcopy.cli.errors import CliError, Exit
@@ -80,6 +80,7 @@ def run(options: argparse.Namespace) -> int:
 def estimate(options: argparse.Namespace) -> Estimate:
     """Raises CliError."""
     parallelism = options.spec_parallelism or Spec.parallelism
+    server_side = options.spec_mode == Mode.SERVER_SIDE
     try:
         plan = make_plan(
             options.size,
@@ -87,30 +88,36 @@ def estimate(options: argparse.Namespace) -> Estimate:
             source_layout=options.source_part_size,
             parallelism=parallelism,
             streams=options.spec_streams or Worker.streams,
+            server_side=server_side,
         )
         memory = parse_bytes(options.spec_memory or DEFAULT_MEMORY)
     except PlanError as error:
         raise CliError(Exit.REFUSED, str(error)) from None
     except ValueError as error:
         raise CliError(Exit.USAGE, str(error)) from None
-    source, destination = requests(plan, options.spec_verification or VerificationMode.AUTO)
+    verification = options.spec_verification or VerificationMode.AUTO
+    source, destination = requests(plan, verification, server_side=server_side)
     pods = min(parallelism, plan.batch_count)
     return Estimate(options.size, plan, pods, memory, source, destination)
 
 
-def requests(plan: Plan, verification: str = VerificationMode.AUTO) -> tuple[Requests, Requests]:
+def requests(
+    plan: Plan, verification: str = VerificationMode.AUTO, *, server_side: bool = False
+) -> tuple[Requests, Requests]:
     """Of the source and the destination, where nothing goes wrong; tests/s3/test_estimate.py counts them.
 
     The source: a HEAD for the pin (two of one that has parts) and one at the creation, a GET for each part. The
     destination: three looks at the object, two of them by HEAD and GET where there is none; three listings of
     its uploads; Create, Complete, an UploadPart for each part; ListParts by each pod and, a page of 1,000 at a
     time, before Complete. ReadBack reads every part of both sides once more. An empty object is put.
+    A store that copies by itself is asked for each part at the destination, and for none at the source.
     """
     if not plan.part_count:
         return Requests(reads=3, writes=0), Requests(reads=5, writes=3)
     back = verification == VerificationMode.READ_BACK
-    readings = plan.part_count * (2 if back else 1)
-    pages = -(-plan.part_count // _LISTED) * (2 if back else 1)
+    relayed = plan.part_count * (not server_side)
+    readings = relayed + plan.part_count * back
+    pages = -(-plan.part_count // _LISTED) * (2 if back and not server_side else 1)
     writes = 3 + 2 + plan.part_count + plan.batch_count + pages
     reads = 6 + plan.part_count if back else 5
     return Requests(reads=3 + readings, writes=0), Requests(reads=reads, writes=writes)

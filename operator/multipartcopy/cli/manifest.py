@@ -23,6 +23,7 @@ _SHORTER = {
     "ttl_seconds_after_finished": "ttl",
 }
 _HELP = {
+    "mode": "which way the bytes go: through the workers, or by the store's own copying",
     "part_size": "size of a part: Auto, or from 5Mi to 5Gi",
     "parallelism": "pods at the same time",
     "bandwidth_limit": "bytes per second of all pods together, for example 100Mi",
@@ -36,7 +37,7 @@ _HELP = {
     "active_deadline_seconds": "how long the copy may take, for example 12h",
     "ttl_seconds_after_finished": "delete the resource so long after its end",
 }
-_PLANNED = {"part_size", "parallelism", "streams", "memory", "verification"}
+_PLANNED = {"mode", "part_size", "parallelism", "streams", "memory", "verification"}
 """What the plan and the requests of a copy depend on."""
 
 

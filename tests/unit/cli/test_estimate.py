@@ -57,6 +57,12 @@ def test_reading_back_reads_every_part_of_both_sides_again():
     assert twice.destination.writes - once.destination.writes == 1  # a page of ListParts
 
 
+def test_a_store_that_copies_by_itself_is_not_read():
+    made = of("1Gi", "--mode=ServerSide", "--source-part-size=128Mi")
+    assert made.plan == make_plan(GiB, source_layout=128 * MiB, server_side=True)
+    assert made.source == Requests(reads=3, writes=0)
+
+
 def test_a_price():
     prices = providers()["r2"]
     assert Requests(reads=1_000_000, writes=1_000_000).price(prices) == Decimal("4.86")

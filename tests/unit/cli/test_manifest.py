@@ -20,6 +20,7 @@ from tests.unit.test_crd import SPEC
 COPY = ["copy", "s3://climate/a/era5.grib", "s3://mirror/"]
 KEYS = ["--source-secret=from", "--destination-secret=to"]
 EVERY_FLAG = {
+    "--mode": "Relay",
     "--part-size": "64Mi",
     "--parallelism": "8",
     "--bandwidth-limit": "100Mi",
