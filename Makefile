@@ -41,7 +41,7 @@ lint: ## style, types, layers
 	$(RUN) lint-imports
 
 .PHONY: bench dashboard
-bench: ## the relay beside rclone, mc and boto3, into docs/bench.*; ARGS=--quick for a first look, not kept
+bench: ## all benches, into docs/bench.*; ARGS="[relay] [latency] [pods] [ledger] [--quick]" for some, not kept
 	@$(RUN) python -m dev.bench $(or $(ARGS),--docs)
 dashboard: ## the dashboard's panels, of what the operator in the cluster does for SECONDS=300, into docs/dashboard.svg
 	@$(RUN) python -m dev.dashboard --seconds $(or $(SECONDS),300) docs/dashboard.svg

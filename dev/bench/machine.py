@@ -16,6 +16,17 @@ from dev.cluster.console import run
 
 
 def describe(size: int, rounds: int, streams: int, image: Path) -> dict[str, str]:
+    return machine() | {
+        "the worker's image": _python_of(image),
+        "stores": f"MinIO {BUILDS['minio'].version}, two on loopback",
+        "rclone": peers.RCLONE.partition("==")[2],
+        "mc": BUILDS["mc"].version,
+        "boto3": boto3.__version__,
+        "object": f"{size / 2**30:g} GiB of random bytes, {streams} streams, {rounds} rounds",
+    }
+
+
+def machine() -> dict[str, str]:
     memory = int(_first(r"MemTotal: +(\d+)", Path("/proc/meminfo").read_text()))
     return {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
@@ -23,12 +34,6 @@ def describe(size: int, rounds: int, streams: int, image: Path) -> dict[str, str
         "memory": f"{memory / 2**20:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
         "load before": f"{os.getloadavg()[0]:.2f}",
-        "the worker's image": _python_of(image),
-        "stores": f"MinIO {BUILDS['minio'].version}, two on loopback",
-        "rclone": peers.RCLONE.partition("==")[2],
-        "mc": BUILDS["mc"].version,
-        "boto3": boto3.__version__,
-        "object": f"{size / 2**30:g} GiB of random bytes, {streams} streams, {rounds} rounds",
     }
 
 

@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dev.bench.contenders import WORKER
-from dev.bench.rows import CGROUP, CPU, RSS, WALL, Row, human, pairs, verdicts
+from dev.bench.rows import CGROUP, CPU, RSS, WALL, Row, Verdict, human, pairs, verdicts
 from dev.bench.stage import MiB
 
-BEGIN, END = "<!-- measured -->", "<!-- end of what was measured -->"
+ROOT = Path(__file__).resolve().parents[2]
+BUILD, DOCS = ROOT / "build/bench", ROOT / "docs"
+RELAY = ""
+"""The name of the bench that came first, as its markers have it."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Of one bench: what is kept as JSON, the goals, blocks of text under their headings, how it was measured.
+
+    ``right``: what was copied is what should have been.
+    """
+
+    result: dict[str, Any]
+    verdicts: Sequence[Verdict]
+    blocks: Mapping[str, str]
+    about: Mapping[str, str]
+    right: bool = True
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -43,36 +62,48 @@ def spread(figure: Mapping[str, float], digits: int, unit: int = 1) -> str:
     return f"{median} ({low}-{high})"
 
 
-def goals(rows: Sequence[Row]) -> str:
+def goals(found: Sequence[Verdict]) -> str:
     return "\n".join(
         f"{'met   ' if verdict.met else 'MISSED'}  {verdict.what}: {verdict.measured}"
         f" (goal: {verdict.goal})"
-        for verdict in verdicts(rows)
+        for verdict in found
     )
 
 
-def markdown(rows: Sequence[Row], machine: Mapping[str, str], profile: str) -> str:
-    """The part of docs/bench.md between its two markers."""
+def section(found: Sequence[Verdict], blocks: Mapping[str, str], machine: Mapping[str, str]) -> str:
+    """What a page says of a run: the goals, blocks of text as they are under their headings, the machine."""
     lines = ["| what | goal | measured | |", "|---|---|---|---|"]
     lines += [
         f"| {v.what} | {v.goal} | {v.measured} | {'met' if v.met else '**missed**'} |"
-        for v in verdicts(rows)
+        for v in found
     ]
-    lines += ["", "### The rows", "", "```", table(rows), "```"]
-    if profile:
-        lines += ["", "### Where the time goes", "", "```", profile.rstrip(), "```"]
+    for heading, text in blocks.items():
+        lines += ["", f"### {heading}", "", "```", text.rstrip(), "```"]
     lines += ["", "### The machine", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in machine.items()]
     return "\n".join(lines)
 
 
-def replace_measured(page: str, text: str) -> str:
-    """Raises ValueError for a page without the markers."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page lacks {BEGIN} or {END}")
-    return f"{before}{BEGIN}\n{text}\n{END}{after}"
+def markdown(rows: Sequence[Row], machine: Mapping[str, str], profile: str) -> str:
+    """The part of docs/bench.md between the relay's markers."""
+    blocks = {"The rows": table(rows)} | ({"Where the time goes": profile} if profile else {})
+    return section(verdicts(rows), blocks, machine)
+
+
+def write_page(bench: str, text: str) -> None:
+    page = DOCS / "bench.md"
+    page.write_text(replace_measured(page.read_text(), text, bench))
+
+
+def replace_measured(page: str, text: str, bench: str = RELAY) -> str:
+    """What a bench has measured, between its markers. Raises ValueError for a page without them."""
+    name = f": {bench}" if bench else ""
+    begin, end = f"<!-- measured{name} -->", f"<!-- end of what was measured{name} -->"
+    before, found, rest = page.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not found or not ended:
+        raise ValueError(f"the page lacks {begin} or {end}")
+    return f"{before}{begin}\n{text}\n{end}{after}"
 
 
 def _ours(rows: Sequence[Row], row: Row) -> str:

@@ -56,7 +56,7 @@ def stage(scheme: str, size: int) -> Iterator[Stage]:
     with servers.minio(tls=tls) as source, servers.minio(tls=tls) as destination:
         source.client().create_bucket(Bucket=SOURCE_BUCKET)
         destination.client().create_bucket(Bucket=DESTINATION_BUCKET)
-        content = _Random(size)
+        content = RandomContent(size)
         config = TransferConfig(multipart_chunksize=16 * MiB, use_threads=False)
         source.client().upload_fileobj(content, SOURCE_BUCKET, KEY, Config=config)
         yield Stage(source, destination, size, content.digest.hexdigest())
@@ -106,7 +106,7 @@ def _clean(stage: Stage) -> None:
     client.delete_object(Bucket=DESTINATION_BUCKET, Key=KEY)
 
 
-class _Random:
+class RandomContent:
     """A file of random bytes that knows the SHA-256 of what was read of it."""
 
     def __init__(self, size: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import socket
 import ssl
 import urllib.request
@@ -109,6 +108,7 @@ def _http_ok(port: int) -> Callable[[], bool]:
 
 _ETCD_HOST = "127.0.0.1"
 _ETCD_PORT = 12379  # not etcd's own: the machine may run another
+ETCD = f"https://{_ETCD_HOST}:{_ETCD_PORT}"
 
 
 def _etcd_answers() -> bool:
@@ -122,14 +122,13 @@ def _etcd_answers() -> bool:
 def _etcd() -> list[str]:
     data = DATA / "etcd"
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    url = f"https://{_ETCD_HOST}:{_ETCD_PORT}"
     peer = f"http://{_ETCD_HOST}:{_ETCD_PORT + 1}"  # a single member must name one all the same
     return _flags(
         {
             "name": NODE,
             "data-dir": data,
-            "listen-client-urls": url,
-            "advertise-client-urls": url,
+            "listen-client-urls": ETCD,
+            "advertise-client-urls": ETCD,
             "client-cert-auth": True,
             "trusted-ca-file": PKI / "ca.crt",
             "cert-file": PKI / "etcd.crt",
@@ -145,14 +144,21 @@ def _etcd() -> list[str]:
     )
 
 
-def etcdctl(*arguments: str) -> str:
-    """etcd's own client, as the API server's: with its certificate."""
-    return run(
-        *("etcdctl", f"--endpoints=https://{_ETCD_HOST}:{_ETCD_PORT}"),
+def etcdctl(*arguments: str) -> list[str]:
+    """The command of etcd's own client, as the API server's: with its certificate."""
+    return [
+        *("etcdctl", f"--endpoints={ETCD}"),
         *(f"--cacert={PKI / 'ca.crt'}", f"--cert={PKI / 'etcd-client.crt'}"),
         *(f"--key={PKI / 'etcd-client.key'}", *arguments),
-        env=os.environ | {"ETCDCTL_API": "3"},
-    )
+    ]
+
+
+def etcd_metrics() -> str:
+    """As Prometheus would read them."""
+    trust = ssl.create_default_context(cafile=str(PKI / "ca.crt"))
+    trust.load_cert_chain(PKI / "etcd-client.crt", PKI / "etcd-client.key")
+    with urllib.request.urlopen(f"{ETCD}/metrics", timeout=20, context=trust) as answer:
+        return str(answer.read().decode())
 
 
 # ---- containerd

@@ -128,8 +128,9 @@ def compact() -> None:
     """Let etcd forget all but the present, so that a watch from the past is answered 410."""
     prereqs.check_root()
     prereqs.install(prereqs.TEST_PACKAGES)
-    (endpoint,) = json.loads(components.etcdctl("endpoint", "status", "--write-out=json"))
-    components.etcdctl("compaction", str(endpoint["Status"]["header"]["revision"]))
+    status = run(*components.etcdctl("endpoint", "status", "--write-out=json"))
+    (endpoint,) = json.loads(status)
+    run(*components.etcdctl("compaction", str(endpoint["Status"]["header"]["revision"])))
 
 
 def status() -> bool:
