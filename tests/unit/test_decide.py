@@ -1,7 +1,7 @@
 """The decision as a table: what is observed, what is done next."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -16,6 +16,7 @@ from multipartcopy.api.status import (
     Plan,
     Reading,
     Retry,
+    Status,
 )
 from multipartcopy.api.task import Read
 from multipartcopy.jobs import worker_spec
@@ -31,6 +32,7 @@ from tests.unit.facts import (
     FULL,
     NEW,
     NOW,
+    PLAN,
     SIZE,
     SPEC,
     UPLOADING,
@@ -344,6 +346,34 @@ def test_progress_of_a_large_resource_is_written_once_a_minute():
     recent, old = NOW - timedelta(seconds=30), NOW - timedelta(seconds=90)
     assert isinstance(decide(facts(UPLOADING, written_at=recent, **seen)), steps.Wait)
     assert isinstance(decide(facts(UPLOADING, written_at=old, **seen)), steps.Write)
+
+
+def test_a_large_resource_is_written_for_a_hundredth_of_its_parts_or_after_half_an_hour():
+    many = replace(UPLOADING, plan=replace(PLAN, part_count=10_000))
+    seen = {"jobs": (job(),), "pods": (pod(ONE),)}
+    early, late = NOW - timedelta(minutes=20), NOW - timedelta(minutes=40)
+
+    def step(status: Status, written_at: datetime, size: int = 400_000) -> steps.Action:
+        return decide(facts(status, written_at=written_at, status_bytes=size, **seen))
+
+    assert isinstance(step(many, early), steps.Wait)
+    assert isinstance(step(many, late), steps.Write)
+    assert isinstance(step(many, early, size=4_000), steps.Write)
+    enough = replace(UPLOADING, plan=replace(PLAN, part_count=100))
+    assert isinstance(step(enough, early), steps.Write)
+
+
+def test_a_failure_of_another_kind_is_told_at_once_by_a_large_resource_too():
+    many = replace(UPLOADING, plan=replace(PLAN, part_count=10_000))
+    failed = pod(report("", range(0), error=WorkerError("SourceUnavailable", "503")), code=1)
+    seen = {"jobs": (job(),), "pods": (failed,), "status_bytes": 400_000}
+    assert isinstance(decide(facts(many, written_at=NOW, **seen)), steps.Write)
+
+
+def test_the_store_is_asked_first_since_that_records_the_reports_too_unless_it_is_away():
+    seen = {"jobs": (job(),), "pods": (pod(ONE), pod(uid="other")), "written_at": None}
+    assert isinstance(decide(facts(UPLOADING, **seen)), steps.ListParts)
+    assert isinstance(decide(facts(UPLOADING, trouble=AWAY, **seen)), steps.Write)
 
 
 def test_denied_workers_are_given_some_runs():

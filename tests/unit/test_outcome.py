@@ -11,7 +11,7 @@ from multipartcopy.api.report import WorkerError
 from multipartcopy.api.spec import Overwrite, VerificationMode
 from multipartcopy.api.status import Claim, Intent, Phase, Retry
 from multipartcopy.reconcile import outcome
-from multipartcopy.reconcile.decide import EndRun, Inspect, Settle, Wait, Write
+from multipartcopy.reconcile.decide import EndRun, Inspect, ListParts, Settle, Wait, Write
 from multipartcopy.reconcile.facts import Limits, format_time
 from multipartcopy.reconcile.outcome import Inspection
 from multipartcopy.s3.control import ListedUpload, ObjectInfo, StoredPart
@@ -268,6 +268,27 @@ def test_progress():
     shown = outcome.measure(half, NOW, received=SIZE * 3 // 4).progress
     assert shown
     assert (shown.parts_done, shown.percent) == (10, 75)
+
+
+LIST = ListParts(Phase.COPYING, outcome.Reason.COPYING, "copying")
+
+
+def test_a_listing_records_the_reports_as_well_by_one_write():
+    told = pod(report("1-5", range(1, 6)))
+    step = outcome.listed(facts(UPLOADING, pods=(told,)), LIST, PARTS[:7])
+    assert isinstance(step, Write)
+    assert step.status.progress
+    assert (step.status.progress.parts_done, step.status.progress.percent) == (5, 35)
+
+
+def test_a_large_resource_is_not_written_for_a_listing_that_moves_no_percent():
+    large = {"status_bytes": 400_000, "written_at": NOW}
+    first = outcome.listed(facts(UPLOADING, **large), LIST, PARTS[:7])
+    assert isinstance(first, Write)
+    assert isinstance(outcome.listed(facts(first.status, **large), LIST, PARTS[:7]), Wait)
+    assert isinstance(outcome.listed(facts(first.status, **large), LIST, PARTS[:8]), Write)
+    small = {"status_bytes": 4_000, "written_at": NOW}
+    assert isinstance(outcome.listed(facts(first.status, **small), LIST, PARTS[:7]), Write)
 
 
 def test_an_upload_left_behind_is_named():

@@ -20,7 +20,9 @@ from multipartcopy.reconcile import ledger
 from multipartcopy.reconcile.facts import Facts, Job, Limits, failure_of, format_time, parse_time
 
 _SMALL_STATUS = 100_000
-"""Bytes; above it a resource is not rewritten more often than once a minute for progress alone."""
+"""Bytes; a larger resource is not rewritten for every bit of progress: see ``is_news``."""
+_LONGEST_UNTOLD = 1800.0
+"""Seconds for which a large resource may say nothing of its progress."""
 
 WRITE_AUTO = "write spec.mode: Auto, and the workers move the bytes where the store does not"
 
@@ -301,15 +303,19 @@ def _watch(facts: Facts, folded: Status, job: Job) -> Action:
     wanted = min(facts.spec.parallelism, job.completions)
     if wanted != job.parallelism:
         return Scale(*what, job.name, wanted)
-    if folded != facts.status and (_may_write(facts) or _fails_anew(facts.status, folded)):
+    if folded != facts.status and _fails_anew(facts.status, folded):
         return Write(*what, folded)
     assert facts.status.plan is not None
     pages = -(-facts.status.plan.part_count // 1000)
     pause = max(5.0 * pages, 60.0 if facts.status_bytes > _SMALL_STATUS else 0.0)
     running = any(pod.running for pod in facts.pods)
-    if running and facts.status.stage is None and facts.elapsed(facts.listed_at, pause):
+    due = running and facts.status.stage is None and facts.elapsed(facts.listed_at, pause)
+    # It records the reports as well, by one write; but not if the store does not answer.
+    if due and not facts.trouble:
         return ListParts(*what)
-    return Wait(*what, 5.0 if running else 3.0)
+    if folded != facts.status and _may_write(facts) and is_news(facts, folded):
+        return Write(*what, folded)
+    return ListParts(*what) if due else Wait(*what, 5.0 if running else 3.0)
 
 
 def _live_phase(facts: Facts) -> Phase:
@@ -420,6 +426,30 @@ def _may_write(facts: Facts) -> bool:
     """Whether enough time has passed to write progress: 5 s, and longer for a large resource."""
     pause = 60.0 if facts.status_bytes > _SMALL_STATUS else max(5.0, facts.status_bytes / 16384)
     return facts.elapsed(facts.written_at, pause)
+
+
+def is_news(facts: Facts, after: Status) -> bool:
+    """Whether progress is worth the write of the whole resource.
+
+    A large one is written for every hundredth of the copy, so that what etcd takes for it does not grow with
+    the time that the copy takes. What is not written is in the pods' reports and in the store.
+    """
+    small = facts.status_bytes <= _SMALL_STATUS
+    if small or facts.elapsed(facts.written_at, _LONGEST_UNTOLD):
+        return True
+    assert after.plan is not None
+    more = _recorded(after) - _recorded(facts.status)
+    return 100 * more >= after.plan.part_count or _percent(after) > _percent(facts.status)
+
+
+def _recorded(status: Status) -> int:
+    """How many parts are in the ledger, and how many of those have been read again."""
+    read = parse_ranges(status.reading.parts) if status.reading else []
+    return sum(len(entry.etags) for entry in status.batches.values()) + len(read)
+
+
+def _percent(status: Status) -> int:
+    return status.progress.percent if status.progress else 0
 
 
 def _settle(facts: Facts) -> Action:

@@ -27,7 +27,7 @@ from multipartcopy.api.status import (
 )
 from multipartcopy.plan import AUTO, PlanError, make_plan
 from multipartcopy.reconcile import ledger, proof
-from multipartcopy.reconcile.decide import WRITE_AUTO, Action, Wait, Write, give_up
+from multipartcopy.reconcile.decide import WRITE_AUTO, Action, Wait, Write, fold, give_up, is_news
 from multipartcopy.reconcile.facts import (
     Facts,
     Limits,
@@ -278,12 +278,14 @@ def _anew(status: Status) -> Status:
     )
 
 
-def listed(facts: Facts, action: Action, parts: list[StoredPart]) -> Write:
-    """Progress between the reports, and what the store's checksums prove."""
+def listed(facts: Facts, action: Action, parts: list[StoredPart]) -> Write | Wait:
+    """Progress between the reports, what the reports tell, and what the store's checksums prove."""
     listing = _listing(parts)
-    status = ledger.recover(facts.status, listing)
-    received = ledger.received_bytes(status, listing)
-    return Write(action.phase, action.reason, action.message, measure(status, facts.now, received))
+    status = ledger.recover(fold(facts), listing)
+    status = measure(status, facts.now, ledger.received_bytes(status, listing))
+    if not is_news(facts, status):
+        return Wait(action.phase, action.reason, action.message, 5.0)
+    return Write(action.phase, action.reason, action.message, status)
 
 
 def end_run(
