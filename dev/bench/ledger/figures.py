@@ -13,7 +13,6 @@ from dev.bench.rows import Verdict
 from dev.bench.stage import MiB
 
 Result = dict[str, Any]
-_LOG = "etcd's counter of its log"
 _RESOURCE_GOAL, _ETCD_GOAL, _RSS_GOAL = 600_000, 64 * MiB, 20 * MiB
 
 
@@ -57,10 +56,8 @@ def make_result(
             "others": _writes(tally.others),
             "put_bytes": int(copy_etcd.put_bytes),
             "puts": int(copy_etcd.puts),
-            "wal_bytes": int(copy_etcd.wal_bytes),
             "idle_seconds": round(resting, 1),
             "idle_put_bytes_per_second": round(idle_etcd.put_bytes / resting, 1),
-            "idle_wal_bytes_per_second": round(idle_etcd.wal_bytes / resting, 1),
         },
         "requests": dict(requests.most_common()),
         "requests_per_part": round(requests.total() / parts, 4),
@@ -144,11 +141,7 @@ def _etcd_table(result: Result) -> str:
     others = etcd["others"].values()
     line("the cluster's own", sum(w["count"] for w in others), sum(w["bytes"] for w in others))
     line("etcd's counter of puts", etcd["puts"], etcd["put_bytes"])
-    seconds = result["seconds"]
-    idle = etcd["idle_put_bytes_per_second"] * seconds
-    lines.append(f"{'  of an idle cluster in that time':<34}{'':>8}{idle / MiB:>9.2f}")
-    lines.append(f"{_LOG:<34}{'':>8}{etcd['wal_bytes'] / MiB:>9.2f}")
-    idle = etcd["idle_wal_bytes_per_second"] * seconds
+    idle = etcd["idle_put_bytes_per_second"] * result["seconds"]
     lines.append(f"{'  of an idle cluster in that time':<34}{'':>8}{idle / MiB:>9.2f}")
     return "\n".join(lines)
 
