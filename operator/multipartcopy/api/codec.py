@@ -17,6 +17,8 @@ def camel(name: str) -> str:
 
 def to_json(value: Any) -> Any:
     """The JSON form of a dataclass, a container of them, or a scalar. A field that is None is left out."""
+    if type(value) is str:  # Most are: a ledger has thousands.
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         pairs = ((camel(f.name), getattr(value, f.name)) for f in dataclasses.fields(value))
         return {name: to_json(item) for name, item in pairs if item is not None}
@@ -51,6 +53,8 @@ def _decode(hint: Any, value: Any) -> Any:
         some = [item for item in arguments if item is not types.NoneType]
         return _decode(some[0], value) if len(some) == 1 else value
     if origin is tuple:
+        if arguments[0] is str:
+            return tuple(value)
         return tuple(_decode(arguments[0], item) for item in value)
     if origin in (dict, Mapping):
         return {key: _decode(arguments[1], item) for key, item in value.items()}
