@@ -38,7 +38,7 @@ def namespace(name: str) -> Iterator[str]:
 def copy_of(
     name: str, source: tuple[str, str, str], destination: tuple[str, str, str], **spec: Any
 ) -> dict[str, Any]:
-    """A MultipartCopy; each end is endpoint, bucket and key."""
+    """A MultipartCopy that relays; each end is endpoint, bucket and key."""
 
     def end(endpoint: str, bucket: str, key: str) -> dict[str, Any]:
         location = {"endpoint": endpoint, "bucket": bucket, "key": key}
@@ -48,7 +48,7 @@ def copy_of(
         "apiVersion": "multipartcopy.dev/v1alpha1",
         "kind": "MultipartCopy",
         "metadata": {"name": name},
-        "spec": {"source": end(*source), "destination": end(*destination), **spec},
+        "spec": {"source": end(*source), "destination": end(*destination), "mode": "Relay", **spec},
     }
 
 

@@ -76,7 +76,7 @@ def test_the_real_operator_and_worker_copy_it_and_call_it_verified(
     cluster.secrets["s3"] = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "body"}
     size = PARTS * 5 * MiB - 1
     ends = {"source": end(bottomless.BUCKET, str(size)), "destination": end("bench", "object")}
-    cluster.create("copy", {**ends, "partSize": "5Mi", "parallelism": 2})
+    cluster.create("copy", {**ends, "mode": "Relay", "partSize": "5Mi", "parallelism": 2})
     operator = Operator(cluster)
     try:
         copied = threading.Event()
