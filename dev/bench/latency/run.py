@@ -52,7 +52,8 @@ def _measure(rounds: int) -> Result:
             client.create_bucket(Bucket="bench")
             if name == "source":
                 client.put_object(Bucket="bench", Key="small", Body=os.urandom(MiB))
-        kubernetes.config.load_kube_config()  # type: ignore[no-untyped-call]
+        # The library has read the environment when it was imported, before there was a cluster.
+        kubernetes.config.load_kube_config(os.environ.get("KUBECONFIG"))  # type: ignore[no-untyped-call]
         watch = stack.enter_context(watching(namespace, "MultipartCopy", "Job", "Pod"))
         bench = _Bench(namespace, watch)
         say(f"latency: 1 MiB, {rounds} rounds")
