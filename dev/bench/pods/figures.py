@@ -133,13 +133,13 @@ def verdicts(rows: Sequence[Row]) -> list[Verdict]:
 
 def table(rows: Sequence[Row]) -> str:
     lines = [
-        f"{'':>4}  {'all at work':<34}{'with the start of the pods':<34}{'':>11}{'':>6}",
-        f"{'pods':>4}  {'MiB/s':<19}{'of linear, %':<15}{'MiB/s':<19}{'of linear, %':<15}"
+        f"{'':>4}  {'all at work':<35}{'with the start of the pods':<34}{'':>11}{'':>6}",
+        f"{'pods':>4}  {'MiB/s':<20}{'of linear, %':<15}{'MiB/s':<19}{'of linear, %':<15}"
         f"{'Complete, s':<17}{'CPU busy':<10}sha256",
     ]
     for row in rows:
         lines.append(
-            f"{row['pods']:>4}  {spread(row[STEADY], 2, MiB):<19}{_percent(row[STEADY_LINEAR]):<15}"
+            f"{row['pods']:>4}  {spread(row[STEADY], 2, MiB):<20}{_percent(row[STEADY_LINEAR]):<15}"
             f"{spread(row[WITH_START], 2, MiB):<19}{_percent(row[WITH_START_LINEAR]):<15}"
             f"{spread(row['seconds'], 1):<17}{row['busy']['median']:<10.0%}"
             f"{'ok' if row['sha256_ok'] else 'WRONG'}"
