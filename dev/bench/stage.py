@@ -104,6 +104,7 @@ def _clean(stage: Stage) -> None:
             Bucket=DESTINATION_BUCKET, Key=KEY, UploadId=upload["UploadId"]
         )
     client.delete_object(Bucket=DESTINATION_BUCKET, Key=KEY)
+    stage.destination.empty_trash()
 
 
 class RandomContent:
