@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 _CRD = yaml.safe_load((Path(__file__).parents[2] / "crds/multipartcopies.yaml").read_text())
-_STATUS = _CRD["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+_RESOURCE = _CRD["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+_STATUS = _RESOURCE["properties"]["status"]
 _TYPES = {"string": str, "integer": int, "boolean": bool, "object": dict, "array": list}
 _RULES = [rule["message"] for rule in _STATUS["x-kubernetes-validations"]]
 
@@ -18,11 +19,41 @@ def refusals(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     return [*invalid(_STATUS, new, "status"), *_broken_rules(old, new)]
 
 
+def problems(resource: dict[str, Any]) -> list[str]:
+    """Sentences: what of a manifest the definition does not allow, once it has filled in its defaults.
+
+    Its rules in CEL are for an API server to judge.
+    """
+    manifest = dict(resource)
+    metadata = manifest.pop("metadata", {})
+    filled: dict[str, Any] = defaulted(_RESOURCE, manifest)
+    found = list(invalid(_RESOURCE, filled, ""))
+    if not metadata.keys() & {"name", "generateName"}:
+        found.append(".metadata.name: required")
+    kind = f"{_CRD['spec']['group']}/{_CRD['spec']['versions'][0]['name']}"
+    if (said := (manifest.get("apiVersion"), manifest.get("kind"))) != (kind, "MultipartCopy"):
+        found.append(f"{said} is not a MultipartCopy of {kind}")
+    return found
+
+
+def defaulted(schema: dict[str, Any], value: Any) -> Any:
+    """As the API server fills it in: the default of each property that is not there, and what is in it."""
+    if isinstance(value, list):
+        return [defaulted(schema["items"], item) for item in value]
+    known = schema.get("properties", {})
+    if not isinstance(value, dict) or not known:
+        return value
+    filled = {name: child["default"] for name, child in known.items() if "default" in child} | value
+    return {name: defaulted(known.get(name, {}), item) for name, item in filled.items()}
+
+
 def invalid(schema: dict[str, Any], value: Any, path: str) -> Iterator[str]:
     """Sentences: what of the value the schema of a definition does not allow."""
     if schema.get("x-kubernetes-int-or-string"):
         if not isinstance(value, int | str) or isinstance(value, bool):
             yield f"{path}: {value!r} is neither a number nor a word"
+        elif "pattern" in schema and not re.search(schema["pattern"], str(value)):
+            yield f"{path}: {value!r} is not {schema['pattern']}"
         return
     kind = _TYPES[schema["type"]]
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):

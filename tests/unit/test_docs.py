@@ -1,15 +1,205 @@
-"""What the page of the resource promises to explain, it explains."""
+"""What the documentation shows can be done as it is written; what its pages promise to explain, they explain."""
 
+import json
 import re
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 
+from multipartcopy.api.codec import from_json
 from multipartcopy.api.reasons import Reason
+from multipartcopy.api.spec import Spec
+from multipartcopy.cli import manifest
+from multipartcopy.cli.arguments import parser
+from multipartcopy.cli.errors import CliError
+from tests.model.schema import invalid, problems
+from tests.pages import (
+    PAGES,
+    ROOT,
+    Block,
+    anchors,
+    blocks,
+    commands,
+    copies,
+    links,
+    manifests,
+    shell,
+    spans,
+)
 from tests.unit.test_crd import SPEC, STATUS, nodes
 
-ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/spec/v1alpha1/multipartcopies.md").read_text()
+DOCS = ROOT / "docs"
+PAGE = (DOCS / "spec/v1alpha1/multipartcopies.md").read_text()
+FIELDS = {
+    path for root, schema in (("spec", SPEC), ("status", STATUS)) for path, _ in nodes(schema, root)
+}
+LANGUAGES = {"", "sh", "console", "yaml", "json", "promql"}
+SHELL = blocks("sh", "console")
+OURS = (["kubectl", "mpc"], ["kubectl", "multipartcopy"])
+PLACES = ("manifests/", "crds/", "docs/", "dev/", "tests/", "operator/", ".ci/")
+
+
+def of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+# What can be tried of it.
+
+
+def test_a_shell_text_is_taken_apart() -> None:
+    text = "A=1 make x # why\nkubectl mpc get \\\n  -A | jq '.a | .b' > file && source <(f bash); g"
+    assert commands(text) == [
+        ["make", "x"],
+        ["kubectl", "mpc", "get", "-A"],
+        ["jq", ".a | .b"],
+        ["source"],
+        ["f", "bash"],
+        ["g"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "kubectl mpc copy s3://a-bucket/k s3://b-bucket/k --source-anonymous",
+        "kubectl mpc gett",
+        "kubectl mpc watch --for=Complete",
+        "make everything",
+        "kubectl explain mpc.spec.paralelism",
+        'kubectl patch mpc/a --type=merge -p \'{"spec":{"suspended":true}}\'',
+        "kubectl apply -k manifests/components/monitor",
+    ],
+)
+def test_a_command_that_is_not_there_is_found(wrong: str) -> None:
+    with pytest.raises((AssertionError, CliError, pytest.fail.Exception)):
+        check(commands(wrong)[0])
+
+
+def test_a_manifest_that_is_none_is_found() -> None:
+    (copy,) = (d for b, d in copies() if b.page.name == "README.md" and b.page.parent == ROOT)
+    assert problems(copy) == []
+    assert problems(copy | {"metadata": {}}) == [".metadata.name: required"]
+    spec = copy["spec"] | {"paralelism": 8, "worker": {"resources": {"limits": {"cpu": "much"}}}}
+    assert problems(copy | {"spec": spec}) == [
+        ".spec.worker.resources.limits.cpu: 'much' is not ^([0-9]+m|[0-9]+(\\.[0-9]{1,3})?)$",
+        ".spec.paralelism: unknown, would be dropped",
+    ]
+
+
+def test_blocks_are_in_languages_that_are_checked() -> None:
+    every = blocks(*LANGUAGES)
+    assert len(every) > 30
+    assert sum(page.read_text().count("```") for page in PAGES) == 2 * len(every)
+
+
+@pytest.mark.parametrize("block", blocks("yaml"), ids=str)
+def test_yaml_is_read_and_says_what_it_is(block: Block) -> None:
+    for document in manifests(block):
+        if isinstance(document, dict) and "apiVersion" in document:
+            assert document["kind"]
+
+
+@pytest.mark.parametrize("copy", [c for _, c in copies()], ids=[str(b) for b, _ in copies()])
+def test_a_copy_is_one_by_its_definition(copy: dict[str, Any]) -> None:
+    assert problems(copy) == []
+    from_json(Spec, copy["spec"])
+
+
+@pytest.mark.parametrize("block", SHELL, ids=str)
+def test_a_shell_takes_it(block: Block) -> None:
+    done = subprocess.run(
+        ["bash", "-n"], input=shell(block), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("block", SHELL, ids=str)
+def test_its_commands_are_there(block: Block) -> None:
+    for words in commands(shell(block)):
+        check(words)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=of)
+def test_commands_between_backticks_are_there(page: Path) -> None:
+    for span in spans(page):
+        if re.match(r"(kubectl|make|kubectl-mpc)( |$)", span):
+            for words in commands(span):
+                check(words, whole=False)
+
+
+def check(words: Sequence[str], *, whole: bool = True) -> None:
+    """Fails for what a command names and is not there; ``whole``: nothing of it is left out."""
+    if words[:2] in OURS:
+        check_ours(words[2:], whole=whole)
+    elif words[0] in ("kubectl-mpc", "kubectl-multipartcopy"):
+        check_ours(words[1:], whole=whole)
+    elif words[0] == "make":
+        wanted = {word for word in words[1:] if "=" not in word and not word.isupper()}
+        assert wanted <= _targets(), words
+    elif words[:2] == ["kubectl", "explain"]:
+        for word in words[2:]:
+            kind, _, path = word.partition(".")
+            assert kind.startswith("-") or kind == "mpc", words
+            assert not path or path in FIELDS, words
+    elif words[0] == "kubectl" and "patch" in words:
+        for word in words:
+            if "{" in word and '"spec"' in word:
+                patch = json.loads(word[word.index("{") :])["spec"]
+                wrong = [p for p in invalid(SPEC, patch, "spec") if not p.endswith("required")]
+                assert wrong == [], words
+    for word in words:
+        if word.startswith(PLACES) and not set(word) & set("*…$"):
+            assert (ROOT / word).exists(), words
+
+
+def check_ours(words: Sequence[str], *, whole: bool) -> None:
+    if not whole:
+        # It may be the name of a command, with some of its flags, or a pattern.
+        (named,) = (action for action in parser()._actions if action.metavar == "COMMAND")
+        if words and not words[0].isupper() and not words[0].startswith("-"):
+            assert named.choices is not None
+            assert words[0] in named.choices, words
+            flags = named.choices[words[0]]._option_string_actions  # type: ignore[index]
+            assert {w.partition("=")[0] for w in words if w.startswith("-")} <= {*flags}, words
+        return
+    try:
+        options = parser().parse_args(list(words))
+    except SystemExit as end:
+        if end.code:
+            pytest.fail(f"the program refuses {words}")
+        return  # --help
+    if options.command == "copy":
+        assert problems(manifest.build(options)) == []
+
+
+def _targets() -> set[str]:
+    return set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=of)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in links(page):
+        if link.startswith(("https://", "http://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.is_relative_to(ROOT), link
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target), link
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = DOCS / "README.md"
+    led = {(index.parent / link.partition("#")[0]).resolve() for link in links(index)}
+    assert {page for page in PAGES if page.is_relative_to(DOCS)} - led == {index}
+
+
+# What the page of the resource promises.
 
 
 def test_every_reason_is_explained_and_no_other() -> None:
