@@ -91,8 +91,13 @@ def anchors(page: Path) -> set[str]:
 
 
 def manifests(block: Block) -> list[Any]:
-    """The documents of a block of YAML. Raises yaml.YAMLError."""
-    return [document for document in yaml.safe_load_all(block.text) if document is not None]
+    """The documents of a block of YAML, and those that its ConfigMaps hold. Raises yaml.YAMLError."""
+    found = [document for document in yaml.safe_load_all(block.text) if document is not None]
+    for document in list(found):
+        if isinstance(document, dict) and document.get("kind") == "ConfigMap":
+            for text in document["data"].values():
+                found += yaml.safe_load_all(text)
+    return found
 
 
 def copies() -> list[tuple[Block, dict[str, Any]]]:

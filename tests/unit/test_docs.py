@@ -1,10 +1,12 @@
 """What the documentation shows can be done as it is written; what its pages promise to explain, they explain."""
 
+import argparse
 import itertools
 import json
 import re
 import subprocess
-from collections.abc import Sequence
+import typing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -179,11 +181,9 @@ def check(words: Sequence[str], *, whole: bool = True) -> None:
 def check_ours(words: Sequence[str], *, whole: bool) -> None:
     if not whole:
         # It may be the name of a command, with some of its flags, or a pattern.
-        (named,) = (action for action in parser()._actions if action.metavar == "COMMAND")
         if words and not words[0].isupper() and not words[0].startswith("-"):
-            assert named.choices is not None
-            assert words[0] in named.choices, words
-            flags = named.choices[words[0]]._option_string_actions  # type: ignore[index]
+            assert words[0] in our_commands(), words
+            flags = our_commands()[words[0]]._option_string_actions
             assert {w.partition("=")[0] for w in words if w.startswith("-")} <= {*flags}, words
         return
     try:
@@ -194,6 +194,11 @@ def check_ours(words: Sequence[str], *, whole: bool) -> None:
         return  # --help
     if options.command == "copy":
         assert problems(manifest.build(options)) == []
+
+
+def our_commands() -> Mapping[str, argparse.ArgumentParser]:
+    (named,) = (action for action in parser()._actions if action.metavar == "COMMAND")
+    return typing.cast("Mapping[str, argparse.ArgumentParser]", named.choices)
 
 
 def _targets() -> set[str]:
@@ -398,3 +403,31 @@ def test_the_ledger_fits_as_it_is_said_to() -> None:
     assert round(ledger_of(plan, size) / plan.part_count) == 47
     assert ledger_of(plan, size, "e" * 140) < 1.5 * MiB - 20_000
     assert ledger_of(plan, size, "e" * 160) > 1.5 * MiB
+
+
+# What the page for those who come from elsewhere says.
+
+MIGRATION = DOCS / "migration.md"
+
+
+def recipes() -> list[tuple[Block, Block]]:
+    """Each command that is followed by the manifest that it makes."""
+    pairs = itertools.pairwise(b for b in blocks("sh", "yaml") if b.page == MIGRATION)
+    return [pair for pair in pairs if [block.language for block in pair] == ["sh", "yaml"]]
+
+
+@pytest.mark.parametrize(("command", "made"), recipes(), ids=str)
+def test_a_manifest_is_what_the_command_above_it_makes(command: Block, made: Block) -> None:
+    (words,) = commands(shell(command))
+    assert words[:3] == ["kubectl", "mpc", "copy"]
+    assert [manifest.build(parser().parse_args(words[2:]))] == manifests(made)
+
+
+def test_every_flag_has_a_field_and_a_flag_that_are_there() -> None:
+    flags = set(our_commands()["copy"]._option_string_actions)
+    rows = re.findall(r"^\| (.*?) \| (.*?) \| (.*?) \| .*\|$", MIGRATION.read_text(), re.MULTILINE)
+    assert len(rows) > 40
+    for theirs, fields, ours in rows:
+        assert theirs
+        assert {f"spec.{name}" for name in re.findall(r"`(.*?)`", fields)} - {"spec.spec"} <= FIELDS
+        assert set(re.findall(r"`(.*?)`", ours)) - {"kubectl mpc copy"} <= flags, theirs
