@@ -3,8 +3,10 @@
 import argparse
 import itertools
 import json
+import os
 import re
 import subprocess
+import sys
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -50,6 +52,7 @@ from tests.unit.test_crd import SPEC, STATUS, nodes
 
 DOCS = ROOT / "docs"
 PAGE = (DOCS / "spec/v1alpha1/multipartcopies.md").read_text()
+SIZING = (DOCS / "sizing.md").read_text()
 TROUBLE = (DOCS / "troubleshooting.md").read_text()
 FIELDS = {
     path for root, schema in (("spec", SPEC), ("status", STATUS)) for path, _ in nodes(schema, root)
@@ -57,6 +60,7 @@ FIELDS = {
 LANGUAGES = {"", "sh", "console", "yaml", "json", "promql"}
 SHELL = blocks("sh", "console")
 OURS = (["kubectl", "mpc"], ["kubectl", "multipartcopy"])
+MONITORING = "manifests/components/monitoring"
 PLACES = ("manifests/", "crds/", "docs/", "dev/", "tests/", "operator/", ".ci/")
 
 
@@ -218,6 +222,20 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(target), link
 
 
+@pytest.mark.parametrize("page", PAGES, ids=of)
+def test_names_between_backticks_are_names(page: Path) -> None:
+    """Fields by their path, metrics, alerts."""
+    alerts = re.findall(r"alert: (\w+)", (ROOT / MONITORING / "alerts.yaml").read_text())
+    metrics = re.findall(r"^\| `(multipartcopy_\w+)`", (DOCS / "metrics.md").read_text(), re.M)
+    for span in spans(page):
+        if re.fullmatch(r"(spec|status)(\.[a-zA-Z0-9]+)+", span):
+            assert span in FIELDS
+        if re.fullmatch(r"multipartcopy_[a-z_]+", span):
+            assert span in metrics
+        if re.fullmatch(r"MultipartCopy[A-Z]\w+", span):
+            assert span in alerts
+
+
 def test_every_page_is_in_the_index() -> None:
     index = DOCS / "README.md"
     led = {(index.parent / link.partition("#")[0]).resolve() for link in links(index)}
@@ -251,6 +269,31 @@ def test_the_example_is_the_minimal_sample() -> None:
     block = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[0]
     sample = (ROOT / "manifests/samples/minimal.yaml").read_text()
     assert list(yaml.safe_load_all(block)) == list(yaml.safe_load_all(sample))
+
+
+def test_every_flag_of_the_operator_has_its_row() -> None:
+    section = PAGE.split("\n### Watch the operator\n")[1].split("\n### ")[0]
+    command = [sys.executable, "-m", "multipartcopy", "operator", "--help"]
+    path = os.environ | {"PYTHONPATH": str(ROOT / "operator")}
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, env=path).stdout
+    flags = set(re.findall(r"^  (--[a-z-]+)", shown, re.MULTILINE))
+    assert set(re.findall(r"^\| `(--[a-z-]+)` \|", section, re.MULTILINE)) == flags
+
+
+# What the page of operations promises.
+
+
+def test_what_the_operator_asks_for_is_what_its_manifest_asks_for() -> None:
+    deployment = yaml.safe_load((ROOT / "manifests/deployment.yaml").read_text())
+    pod = deployment["spec"]["template"]["spec"]
+    (container,), (volume,) = pod["containers"], pod["volumes"]
+    asked, most = container["resources"]["requests"], container["resources"]["limits"]
+    sentence = (
+        f"requests {asked['cpu']} of CPU and {asked['memory']} of memory, limit {most['memory']};"
+        f" an `emptyDir` of {volume['emptyDir']['sizeLimit']}"
+    )
+    assert sentence in (DOCS / "operations.md").read_text()
+    assert f"{asked['memory']} requested, {most['memory']} at most" in SIZING
 
 
 # What the page of troubles promises.
@@ -336,8 +379,6 @@ def test_the_rights_of_the_operator_are_those_of_its_role() -> None:
 
 
 # What the page of sizes says.
-
-SIZING = (DOCS / "sizing.md").read_text()
 
 
 def table(heading: str) -> list[tuple[str, ...]]:
