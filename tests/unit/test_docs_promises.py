@@ -275,3 +275,43 @@ def test_every_flag_has_a_field_and_a_flag_that_are_there() -> None:
         assert theirs
         assert {f"spec.{name}" for name in re.findall(r"`(.*?)`", fields)} - {"spec.spec"} <= FIELDS
         assert set(re.findall(r"`(.*?)`", ours)) - {"kubectl mpc copy"} <= flags, theirs
+
+
+# What the pages say is not there.
+
+DENIALS = {
+    "http": [
+        ("faq.md", "Not now. `kubectl mpc copy` says so."),
+        ("comparison.md", "Stores that do not speak S3."),
+    ],
+    "tags": [
+        ("faq.md", "No: headers and user metadata are."),
+        (
+            "migration.md",
+            "[always](spec/v1alpha1/multipartcopies.md#specsource-and-specdestination), but for tags",
+        ),
+        ("migration.md", "user metadata are kept, also of large objects; tags are not"),
+    ],
+    "storageClass": [
+        ("migration.md", "`--s3-storage-class`, `--s3-acl`, `--s3-server-side-encryption`")
+    ],
+    "serverSideEncryption": [("security.md", "refuses the copy: none of these is sent")],
+    "onSourceChange": [("faq.md", "The copy fails as [SourceChanged]")],
+    "retry": [("faq.md", "No: what can pass was tried already, for as long as it took.")],
+    "tolerations": [
+        ("security.md", "no field for an image, a command, a service account, a node or a volume"),
+        ("troubleshooting.md", "The pods tolerate no taints."),
+    ],
+    "EndpointRefused": [("security.md", "Whoever creates a copy names the addresses.")],
+    "QueuedByOperator": [("migration.md", "Nothing limits how many work at the same time")],
+}
+"""By the field of the spec, or the reason, that would make them false; whoever adds that one rewrites them."""
+
+
+@pytest.mark.parametrize("name", DENIALS)
+def test_what_is_said_not_to_be_there_is_not(name: str) -> None:
+    fields = {path.rpartition(".")[2] for path in FIELDS if path.startswith("spec.")}
+    is_there = name in fields | {*Reason}
+    for page, words in DENIALS[name]:
+        text = " ".join((DOCS / page).read_text().split())
+        assert (words in text) is not is_there, f"docs/{page}: {words}"
