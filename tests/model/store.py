@@ -42,7 +42,7 @@ class Habits:
     """``repeats``: a Complete of an upload that is completed already answers 200 and its ETag.
 
     ``md5``: of the ETags; where they are none, ``encrypted`` says that the store names the key that makes them so.
-    ``copies``: it copies parts by itself.
+    ``copies``: it copies parts by itself; ``pins``: it heeds the source's ETag in that.
     """
 
     checksum: bool = True
@@ -52,6 +52,7 @@ class Habits:
     encrypted: bool = False
     metadata: bool = True
     copies: bool = True
+    pins: bool = True
 
 
 @dataclass(frozen=True)

@@ -99,3 +99,17 @@ def test_an_object_removed_after_a_lost_answer_is_not_waited_for_without_end(beg
     world.stranger_removes()
     world.operator(0)
     assert world.status["phase"] == "Completing"
+
+
+def test_a_source_that_changed_is_seen_though_the_store_copies_whatever_is_there(begin: Begin):
+    world = begin(within=True, habits=Habits(pins=False))
+    world.operator(0)
+    world.pod(0, "starts")
+    world.node_sends(0)
+    world.source_changes()
+    world.copy_on()
+    world.operator(0)
+    world.copy_on()
+    world.operator(0)
+    assert world.status["conditions"][0]["reason"] == "SourceChanged"
+    assert world.destination.objects == {}

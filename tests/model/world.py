@@ -625,12 +625,14 @@ class World:
         number = todo[0]
         side = task.read or Read.SOURCE
         there = self.buckets[side].objects.get(KEY)
-        if there is None or there.etag != (task.read_etag if task.read else task.source_etag):
+        copies = task.server_side and not task.read
+        pinned = self.scenario.habits.pins or not copies
+        other = there and there.etag != (task.read_etag if task.read else task.source_etag)
+        if there is None or (pinned and other):
             changed = (
                 Reason.DESTINATION_CHANGED if side is Read.DESTINATION else Reason.SOURCE_CHANGED
             )
             return self._fails(node, changed, number)
-        copies = task.server_side and not task.read
         if copies and not self.scenario.habits.copies:
             return self._fails(node, Reason.SERVER_SIDE_REFUSED, number)
         data = there.data[(number - 1) * task.part_size :][: task.part_size]

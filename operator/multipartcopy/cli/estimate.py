@@ -110,7 +110,8 @@ def requests(
     destination: three looks at the object, two of them by HEAD and GET where there is none; three listings of
     its uploads; Create, Complete, an UploadPart for each part; ListParts by each pod and, a page of 1,000 at a
     time, before Complete. ReadBack reads every part of both sides once more. An empty object is put.
-    A store that copies by itself is asked for each part at the destination, and for none at the source.
+    A store that copies by itself is asked for each part at the destination, and for none at the source, of which
+    another HEAD is taken before Complete.
     """
     if not plan.part_count:
         return Requests(reads=3, writes=0), Requests(reads=5, writes=3)
@@ -120,7 +121,8 @@ def requests(
     pages = -(-plan.part_count // _LISTED) * (2 if back and not server_side else 1)
     writes = 3 + 2 + plan.part_count + plan.batch_count + pages
     reads = 6 + plan.part_count if back else 5
-    return Requests(reads=3 + readings, writes=0), Requests(reads=reads, writes=writes)
+    source = Requests(reads=3 + server_side + readings, writes=0)
+    return source, Requests(reads=reads, writes=writes)
 
 
 def providers() -> dict[str, Prices]:

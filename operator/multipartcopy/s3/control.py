@@ -137,7 +137,7 @@ class Store:
         self._object = {"Bucket": location.bucket, "Key": location.key}
 
     def head(self, *, if_match: str | None = None) -> ObjectInfo:
-        """HeadObject with its stored checksum."""
+        """HeadObject with its stored checksum. With ``if_match`` of the object that has this ETag, and of no other."""
         conditions = {"IfMatch": f'"{if_match}"'} if if_match else {}
         try:
             answer = self._do(
@@ -153,6 +153,12 @@ class Store:
             raise
         full = answer.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
         tag = answer.get("ETag", "")
+        if if_match and _etag(tag) != if_match:
+            words = f"asked for the ETag {if_match}, and it is {_etag(tag) or 'missing'}"
+            place = str(self._location)
+            raise S3Error(
+                self.side, place, "HeadObject", Kind.PRECONDITION, "PreconditionFailed", words
+            )
         modified = answer.get("LastModified")
         return ObjectInfo(
             size=answer["ContentLength"],
