@@ -20,6 +20,8 @@ from multipartcopy.worker.signing import EMPTY_PAYLOAD
 from multipartcopy.worker.trailers import Trailers
 
 _SIDE = Side.DESTINATION
+_ARCHIVED = "InvalidObjectState"
+"""Comes with 403, and is no want of permission: nobody can read it, the workers neither."""
 _GONE = {
     "NoSuchKey": Reason.SOURCE_NOT_FOUND,
     "NoSuchVersion": Reason.SOURCE_NOT_FOUND,
@@ -75,7 +77,10 @@ class Copier(Stream):
         self._pace.wait(_SIDE)
         try:
             self._asked.request("PUT", query, headers, EMPTY_PAYLOAD)
-            return copied_etag(self._asked.read(self._asked.answer()))
+            answer = self._asked.answer()
+            # To HTTP one that only ends when the connection does is whole wherever it is cut off.
+            framed = answer.chunked or answer.length is not None
+            return copied_etag(self._asked.read(answer), framed=framed)
         except Failure as failure:
             raise self._judged(failure, part) from failure
 
@@ -85,6 +90,9 @@ class Copier(Stream):
         if failure.status == 412 or code == "PreconditionFailed":
             message = f"{Side.SOURCE}: not as it was pinned, {said}"
             return Failure(Reason.SOURCE_CHANGED, message, permanent=True)
+        if code == _ARCHIVED:
+            message = f"{Side.SOURCE}: archived, {said}"
+            return Failure(Reason.REQUEST_REFUSED, message, permanent=True)
         if code in _GONE:
             self._asked.close()
             for _ in list_parts(self._asked, self._task.upload_id, part.number, part.number):
@@ -99,12 +107,13 @@ class Copier(Stream):
         return failure
 
 
-def copied_etag(body: bytes) -> str:
-    """From a CopyPartResult, without quotes. Raises Failure.
+def copied_etag(body: bytes, *, framed: bool) -> str:
+    """From a CopyPartResult, without quotes. ``framed``: it is known to be whole. Raises Failure.
 
     A store that does not know the request may take it for an UploadPart of no bytes, and answer nothing.
+    One that has begun to answer, if only by a blank, knows it.
     """
-    if not body.strip():
+    if not body and framed:
         raise _refused("it answered without a CopyPartResult")
     try:
         root = ElementTree.fromstring(body.strip())  # noqa: S314 - expat bounds expansion by itself

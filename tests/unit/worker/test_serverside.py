@@ -40,6 +40,19 @@ def nagging(handler: Handler) -> None:
     handler.wfile.write(RESULT)
 
 
+def cut_off(body: bytes) -> Answer:
+    """After so much of an answer that is as long as its connection lasts."""
+
+    def answer(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        handler.wfile.write(body)
+        handler.close_connection = True
+
+    return answer
+
+
 def make_copier(script: Script, secrets: Path, *, copy: float = 60, **fields: Any) -> Copier:
     location = S3Location(
         "b",
@@ -125,9 +138,16 @@ def test_over_tls(tls_script: Script, tmp_path: Path) -> None:
         error(404, ""),
         result(b"<html></html>"),
         result(b"no XML"),
+        result(b" \n "),
+        cut_off(b""),
+        cut_off(b" \n "),
+        cut_off(RESULT[:40]),
         lambda handler: handler.reset(),
     ],
-    ids=["200 InternalError", "200 SlowDown", "503", "500", "404", "page", "text", "reset"],
+    ids=[
+        *("200 InternalError", "200 SlowDown", "503", "500", "404", "page", "text"),
+        *("blanks", "cut off at once", "after blanks", "in the middle", "reset"),
+    ],
 )
 def test_what_passes_is_tried_again(script: Script, copier: Copier, answer: Answer) -> None:
     script.puts += [answer, result()]
@@ -149,6 +169,8 @@ def test_what_passes_is_tried_again(script: Script, copier: Copier, answer: Answ
         (error(412, "PreconditionFailed"), Reason.SOURCE_CHANGED),
         (error(412, ""), Reason.SOURCE_CHANGED),
         (error(200, "PreconditionFailed"), Reason.SOURCE_CHANGED),
+        (error(403, "InvalidObjectState"), Reason.REQUEST_REFUSED),
+        (error(200, "InvalidObjectState"), Reason.REQUEST_REFUSED),
         (error(404, "NoSuchUpload"), Reason.UPLOAD_LOST),
         (error(404, "NoSuchKey"), Reason.SOURCE_NOT_FOUND),
         (error(404, "NoSuchVersion"), Reason.SOURCE_NOT_FOUND),
