@@ -21,6 +21,7 @@ from multipartcopy.api.status import (
 from multipartcopy.api.task import Read
 from multipartcopy.jobs import worker_spec
 from multipartcopy.reconcile import decide as steps
+from multipartcopy.reconcile import ledger
 from multipartcopy.reconcile.decide import decide
 from multipartcopy.reconcile.facts import Limits, format_time
 from multipartcopy.reconcile.ledger import object_crc
@@ -297,6 +298,27 @@ def test_a_running_job_is_made_anew_for_another_share_of_the_bandwidth():
     assert isinstance(step(replace(limited, parallelism=2), fitting), steps.DeleteJobs)
     assert not isinstance(step(replace(limited, parallelism=8), fitting), steps.DeleteJobs)
     assert isinstance(step(replace(SPEC, parallelism=2), job()), steps.Scale)
+
+
+@pytest.mark.parametrize(
+    ("spec", "seen"),
+    [
+        (replace(SPEC, bandwidth_limit="100Mi"), job()),
+        (SPEC, job(worker="other")),
+        (SUSPENDED, job()),
+        (SPEC, job(deleting=True)),
+    ],
+    ids=["bandwidth", "worker", "suspended", "deleted"],
+)
+def test_what_a_job_has_told_is_recorded_before_its_pods_are_gone(spec, seen):
+    """Of a large resource, reports wait for half an hour to be recorded."""
+    ended = pod(report("1-3", range(1, 4)))
+    observed = facts(UPLOADING, spec, jobs=(seen,), pods=(ended,), written_at=NOW)
+    first = decide(replace(observed, status_bytes=200_000, listed_at=NOW))
+    assert isinstance(first, steps.Write)
+    assert sorted(ledger.parts_of(first.status.batches)) == [1, 2, 3]
+    then = decide(facts(first.status, spec, jobs=(seen,), pods=(ended,), written_at=NOW))
+    assert isinstance(then, steps.Wait if seen.deleting else steps.DeleteJobs)
 
 
 def test_a_job_that_cannot_replace_its_pods_is_deleted():

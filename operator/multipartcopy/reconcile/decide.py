@@ -229,8 +229,16 @@ def _copy(facts: Facts, limits: Limits) -> Action:
     if job is None:
         return _start(facts, folded, work, limits)
     if job.deleting:
-        return Wait(*_doing(facts, "the Job was deleted; waiting for its end"), 2.0)
+        what = _doing(facts, "the Job was deleted; waiting for its end")
+        return _recorded_first(facts, folded, what, Wait(*what, 2.0))
     return _watch(facts, folded, job)
+
+
+def _recorded_first(
+    facts: Facts, folded: Status, what: tuple[Phase, Reason, str], action: Action
+) -> Action:
+    """Before a Job is deleted: its pods go with it, and their reports are then in our memory only."""
+    return action if folded == facts.status else Write(*what, folded)
 
 
 def _meet(facts: Facts, permanent: LastFailure, limits: Limits) -> Action:
@@ -290,16 +298,12 @@ def _watch(facts: Facts, folded: Status, job: Job) -> Action:
     """A run is under way: record what came in, follow the spec, look how far it is."""
     what = _phase(facts), *_news(facts, job)
     stuck = not any(pod.running for pod in facts.pods)
-    if stuck and job.worker is not None and job.worker != worker_spec(facts.spec):
-        # It waits, or fails, for what the spec no longer asks for: make it anew.
-        return DeleteJobs(*what, (job.name,))
-    if job.bytes_per_second != bytes_per_second(facts.spec, job.completions):
-        # Together its pods would move more, or less, than the spec now allows.
-        return DeleteJobs(*what, (job.name,))
-    if _unreplaced(facts):
-        if folded != facts.status:
-            return Write(*what, folded)
-        return DeleteJobs(*what, (job.name,))
+    # It waits, or fails, for what the spec no longer asks for.
+    outdated = stuck and job.worker is not None and job.worker != worker_spec(facts.spec)
+    # Together its pods would move more, or less, than the spec now allows.
+    unshared = job.bytes_per_second != bytes_per_second(facts.spec, job.completions)
+    if outdated or unshared or _unreplaced(facts):
+        return _recorded_first(facts, folded, what, DeleteJobs(*what, (job.name,)))
     wanted = min(facts.spec.parallelism, job.completions)
     if wanted != job.parallelism:
         return Scale(*what, job.name, wanted)
@@ -461,13 +465,11 @@ def _suspend(facts: Facts) -> Action:
     if facts.status.claim is None:
         message = "suspended before it began"
     folded = fold(facts) if facts.status.upload else facts.status
-    clear = _clear(facts, Phase.SUSPENDED, Reason.SUSPENDED, message)
-    if clear and not isinstance(clear, Wait):
-        return clear
+    what = Phase.SUSPENDED, Reason.SUSPENDED, message
+    if clear := _clear(facts, *what):
+        return _recorded_first(facts, folded, what, clear)
     if folded != facts.status:
-        return Write(Phase.SUSPENDED, Reason.SUSPENDED, message, folded)
-    if clear:
-        return clear
+        return Write(*what, folded)
     if facts.status.start_time:
         idle = replace(facts.status, start_time=None, retry=None)
         return Write(Phase.SUSPENDED, Reason.SUSPENDED, message, idle)
