@@ -80,7 +80,7 @@ def build_job(
     meta_annotations = {
         names.ANNOTATION_NAME: owner.name,
         names.ANNOTATION_WORKER: worker_spec(spec),
-        names.ANNOTATION_BYTES_PER_SECOND: str(bytes_per_second(spec, len(work))),
+        names.ANNOTATION_BYTES_PER_SECOND: str(bytes_per_second(spec, status, len(work))),
         names.ANNOTATION_UPLOAD: status.upload.id if status.upload else "",
     }
     return {
@@ -134,9 +134,10 @@ def worker_spec(spec: Spec) -> str:
     return json.dumps(to_json(spec.worker), sort_keys=True)
 
 
-def bytes_per_second(spec: Spec, batches: int) -> int:
-    """What each pod of a run over so many batches may move; 0: any number."""
-    if spec.bandwidth_limit is None:
+def bytes_per_second(spec: Spec, status: Status, batches: int) -> int:
+    """What each pod of a run over so many batches may move; 0: any number, or none, as the store copies by itself."""
+    copied = status.server_side and status.stage is None
+    if copied or spec.bandwidth_limit is None:
         return 0
     return max(1, parse_bytes(spec.bandwidth_limit) // min(spec.parallelism, batches))
 
@@ -175,7 +176,7 @@ def build_task(spec: Spec, status: Status, work: list[Work]) -> Task:
         read=status.stage,
         read_etag=status.reading.etag if status.stage and status.reading else "",
         adaptive=streams == AUTO,
-        bytes_per_second=bytes_per_second(spec, len(work)),
+        bytes_per_second=bytes_per_second(spec, status, len(work)),
     )
 
 

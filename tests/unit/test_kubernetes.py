@@ -163,7 +163,7 @@ def test_pods_that_run_at_once_share_the_bandwidth(limit, parallelism, share):
     spec = replace(SPEC, bandwidth_limit=limit, parallelism=parallelism)
     assert the_task(spec).bytes_per_second == share
     seen = read_job({**the_job(spec), "metadata": {**the_job(spec)["metadata"], "uid": "u"}})
-    assert seen.bytes_per_second == share == bytes_per_second(spec, seen.completions)
+    assert seen.bytes_per_second == share == bytes_per_second(spec, UPLOADING, seen.completions)
 
 
 @pytest.mark.parametrize(("annotation", "rate"), [(None, 0), ("7", 7), ("", -1), ("fast", -1)])

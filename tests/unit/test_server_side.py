@@ -191,6 +191,16 @@ def test_the_task_says_so():
     assert not build_task(WITHIN, replace(COPYING, mode=Way.RELAY), work).server_side
 
 
+def test_a_bandwidth_is_for_what_passes_the_pods():
+    spec = replace(READ_BACK, bandwidth_limit="100Mi")
+    work = ledger.missing(COPYING)
+    assert build_task(spec, COPYING, work).bytes_per_second == 0
+    assert not isinstance(decide(facts(COPYING, spec, jobs=(job(),))), steps.DeleteJobs)
+    intent = Intent(SIZE, COMPOSITE, "", if_none_match=True)
+    made = settle.settled(facts(copied(PLAIN, completing=intent), spec), MADE).status
+    assert build_task(spec, made, ledger.missing(made)).bytes_per_second == 25 * MiB
+
+
 # A refusal.
 
 REFUSED = report("", range(0), error=WorkerError("ServerSideRefused", "501"), upload=UPLOAD.id)

@@ -301,7 +301,7 @@ def _watch(facts: Facts, folded: Status, job: Job) -> Action:
     # It waits, or fails, for what the spec no longer asks for.
     outdated = stuck and job.worker is not None and job.worker != worker_spec(facts.spec)
     # Together its pods would move more, or less, than the spec now allows.
-    unshared = job.bytes_per_second != bytes_per_second(facts.spec, job.completions)
+    unshared = job.bytes_per_second != bytes_per_second(facts.spec, facts.status, job.completions)
     if outdated or unshared or _unreplaced(facts):
         return _recorded_first(facts, folded, what, DeleteJobs(*what, (job.name,)))
     wanted = min(facts.spec.parallelism, job.completions)
