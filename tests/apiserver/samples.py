@@ -73,7 +73,11 @@ FULL_STATUS = Status(
     attempt=1,
     run=2,
     disagreements=1,
-    source=Pin(MD5, 104857600, "a-version", NOW, "AAAAAAAAAAA=", 5242880, encrypted=True),
+    source=Pin(
+        *(MD5, 104857600, "a-version", NOW, "AAAAAAAAAAA=", 5242880),
+        encrypted=True,
+        expected_crc64nvme="AAAAAAAAAAA=",
+    ),
     mode=Way.RELAY,
     server_side_refused="destination: 501 NotImplemented",
     plan=Plan(5242880, 20, 5, 4),

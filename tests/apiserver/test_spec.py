@@ -31,6 +31,11 @@ ACCEPTED: dict[str, Changes] = {
         f"{SOURCE}.versionId": "v1",
         f"{DESTINATION}.bucket": "origin",
     },
+    "size expected": {"source.expect": {"size": 0}},
+    "ETag expected": {"source.expect": {"etag": "d41d8cd98f00b204e9800998ecf8427e-12"}},
+    "checksum expected": {
+        "source.expect": {"checksum": {"algorithm": "CRC64NVME", "value": "yuHGk7MSCvw="}}
+    },
     "smallest part": {"partSize": "5Mi"},
     "largest part": {"partSize": "5Gi"},
     "part in decimal units": {"partSize": "100M"},
@@ -115,6 +120,27 @@ REFUSED: dict[str, tuple[Changes, str]] = {
         {f"{SOURCE}.secretRef.namespace": "kube-system"},
         "unknown field",
     ),
+    "nothing expected": (
+        {"source.expect": {}},
+        "write what of the source is expected: size, etag or checksum",
+    ),
+    "size below zero expected": (
+        {"source.expect": {"size": -1}},
+        "should be greater than or equal to 0",
+    ),
+    "ETag in quotes expected": (
+        {"source.expect": {"etag": '"a"'}},
+        "write the ETag without quotes",
+    ),
+    "checksum of another algorithm expected": (
+        {"source.expect.checksum": {"algorithm": "MD5", "value": "yuHGk7MSCvw="}},
+        'supported values: "CRC64NVME"',
+    ),
+    "checksum in hexadecimal digits expected": (
+        {"source.expect.checksum": {"algorithm": "CRC64NVME", "value": "cae1c693b3120afc"}},
+        "write a CRC64NVME as S3 does, in base64",
+    ),
+    "expected of the destination": ({"destination.expect": {"size": 1}}, "unknown field"),
     "part below the least": ({"partSize": "4Mi"}, PART_SIZE),
     "part above the most": ({"partSize": "6Gi"}, PART_SIZE),
     "broken part": ({"partSize": "5.5Mi"}, PART_SIZE),
@@ -221,6 +247,12 @@ def test_the_objects_are_immutable(kubectl: Kubectl, side: str, change: Changes)
     assert f"{side} is immutable: create another MultipartCopy instead" in kubectl.refused(
         "patch", "mpc", name, *patch
     )
+
+
+def test_what_is_expected_is_immutable_too(kubectl: Kubectl) -> None:
+    name = kubectl.create(manifest({"source.expect": {"size": 1}}))["metadata"]["name"]
+    patch = _patch({"source": {"expect": {"size": 2}}})
+    assert "source is immutable" in kubectl.refused("patch", "mpc", name, *patch)
 
 
 @pytest.mark.parametrize(

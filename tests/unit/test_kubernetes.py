@@ -12,7 +12,7 @@ from kubernetes.client import ApiException
 from multipartcopy import __main__
 from multipartcopy.api.codec import to_json
 from multipartcopy.api.reasons import Reason
-from multipartcopy.api.spec import Reference, S3Location, Side
+from multipartcopy.api.spec import Reference, S3Location, Side, Source
 from multipartcopy.api.status import Upload
 from multipartcopy.api.task import Work, decode_task
 from multipartcopy.handlers import settings
@@ -105,7 +105,7 @@ def test_memory_is_requested_as_it_is_limited(wanted, made):
 
 def test_secrets_are_mounted_key_by_key_and_an_anonymous_side_has_none():
     source = S3Location("from", "k", anonymous=True, ca_secret_ref=Reference("ca"))
-    pod = the_job(replace(SPEC, source=Side(source)))["spec"]["template"]["spec"]
+    pod = the_job(replace(SPEC, source=Source(source)))["spec"]["template"]["spec"]
     assert {v["name"] for v in pod["volumes"]} == {"source-ca", "destination"}
     keys = [
         item["key"]

@@ -6,7 +6,14 @@ import pytest
 
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import Report, WorkerError, pack_crcs
-from multipartcopy.api.spec import Mode, Reference, S3Location, Side, VerificationMode
+from multipartcopy.api.spec import (
+    Mode,
+    Reference,
+    S3Location,
+    Side,
+    Source,
+    VerificationMode,
+)
 from multipartcopy.api.status import (
     Claim,
     Destination,
@@ -53,7 +60,7 @@ LIMITS = Limits()
 STORE = "http://s3:9000"
 WITHIN = replace(
     SPEC,
-    source=Side(replace(SPEC.source.s3, endpoint=STORE)),
+    source=Source(replace(SPEC.source.s3, endpoint=STORE)),
     destination=Side(replace(SPEC.destination.s3, endpoint=STORE)),
 )
 ALONE = replace(WITHIN, mode=Mode.SERVER_SIDE)
@@ -468,4 +475,4 @@ def test_none_claims_nothing():
 def test_secrets_are_not_compared_by_name():
     """One endpoint with two Secrets is one store: whether they are let in alike is tried."""
     other = replace(WITHIN.source.s3, secret_ref=Reference("other"))
-    assert outcome.relay_because(replace(WITHIN, source=Side(other))) is None
+    assert outcome.relay_because(replace(WITHIN, source=Source(other))) is None

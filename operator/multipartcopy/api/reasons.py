@@ -46,6 +46,7 @@ class Reason(StrEnum):
     # Final.
     SOURCE_NOT_FOUND = "SourceNotFound"
     SOURCE_CHANGED = "SourceChanged"
+    SOURCE_UNEXPECTED = "SourceUnexpected"
     BUCKET_NOT_FOUND = "BucketNotFound"
     DESTINATION_EXISTS = "DestinationExists"
     DESTINATION_CHANGED = "DestinationChanged"

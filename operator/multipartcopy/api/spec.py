@@ -60,6 +60,35 @@ class S3Location:
         return f"s3://{self.bucket}/{self.key}"
 
 
+class ChecksumAlgorithm(StrEnum):
+    """Those that what was received can be compared by."""
+
+    CRC64NVME = "CRC64NVME"
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """Of a whole object, as S3 writes it."""
+
+    algorithm: ChecksumAlgorithm
+    value: str
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the source must be; None for what may be anything."""
+
+    size: int | None = None
+    etag: str | None = None
+    checksum: Checksum | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    s3: S3Location
+    expect: Expected | None = None
+
+
 @dataclass(frozen=True)
 class Side:
     s3: S3Location
@@ -74,7 +103,7 @@ class Worker:
 
 @dataclass(frozen=True)
 class Spec:
-    source: Side
+    source: Source
     destination: Side
     mode: Mode = Mode.AUTO
     part_size: str = "Auto"

@@ -52,6 +52,13 @@ class Pin:
     """Bytes a part, of a source that was itself uploaded in several equal parts."""
     encrypted: bool = False
     """With a key of KMS or of the customer: the ETag is then no MD5."""
+    expected_crc64nvme: str | None = None
+    """What ``spec.source.expect`` demands of the full object; compared before the completion."""
+
+    @property
+    def known_crc64nvme(self) -> str | None:
+        """What the bytes must have, whoever says so. Where both do, they were found equal at the claim."""
+        return self.crc64nvme or self.expected_crc64nvme
 
 
 class Way(StrEnum):

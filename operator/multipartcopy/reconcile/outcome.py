@@ -26,7 +26,7 @@ from multipartcopy.api.status import (
     Way,
 )
 from multipartcopy.plan import AUTO, PlanError, make_plan
-from multipartcopy.reconcile import ledger, proof
+from multipartcopy.reconcile import expected, ledger, proof
 from multipartcopy.reconcile.decide import WRITE_AUTO, Action, Wait, Write, fold, give_up, is_news
 from multipartcopy.reconcile.facts import (
     Facts,
@@ -102,7 +102,10 @@ def claim(facts: Facts, seen: Inspection) -> Write:
         source.crc64nvme,
         seen.layout,
         source.encrypted_by_key,
+        expected.checksum(spec.source.expect),
     )
+    if problem := expected.unmet(spec.source.expect, pin):
+        return give_up(facts, Reason.SOURCE_UNEXPECTED, problem)
     if not pin.etag or pin.etag.startswith("W/"):
         return give_up(facts, Reason.REQUEST_REFUSED, "the source has no strong ETag to pin it by")
     if seen.destination and spec.overwrite is Overwrite.NEVER:
@@ -116,7 +119,7 @@ def claim(facts: Facts, seen: Inspection) -> Write:
         named = names_source(seen.destination.metadata.get(SOURCE_STAMP), pin)
         unproven = spec.verification is VerificationMode.NONE
         verification = proof.equality(source, seen.destination, stamped=named and unproven)
-        if verification:
+        if verification and expected.is_met_by(pin, seen.destination):
             status = replace(
                 facts.status,
                 source=pin,
@@ -126,6 +129,8 @@ def claim(facts: Facts, seen: Inspection) -> Write:
             message = f"the destination is equal already: {verification.detail}"
             return succeed(facts, status, Reason.ALREADY_EQUAL, message)
     why = relay_because(spec) or seen.unreadable
+    if not why and expected.is_open(pin):
+        why = "spec.source.expect.checksum can only be compared with bytes that pass"
     if why and pin.size and spec.mode is Mode.SERVER_SIDE:
         return give_up(facts, Reason.SERVER_SIDE_REFUSED, f"{why}; {WRITE_AUTO}")
     mode = Way.RELAY if why else Way.SERVER_SIDE
@@ -332,6 +337,8 @@ def intend(facts: Facts, parts: list[StoredPart], limits: Limits) -> Write:
     if proof.must_read_source(status, mode):
         return _read_source(facts)
     if problem := proof.contradiction(status, mode):
+        if expected.is_open(status.source):
+            return give_up(facts, Reason.SOURCE_UNEXPECTED, problem)
         message = f"{problem}, twice: the source is not what its store says"
         return give_up(facts, Reason.CHECKSUM_MISMATCH, message)
     recorded = ledger.parts_of(status.batches)

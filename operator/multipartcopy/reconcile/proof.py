@@ -35,6 +35,8 @@ def source_leg(status: Status) -> Leg | None:
         return Leg(READ_BACK, crc, "the source, read a second time")
     if pin.crc64nvme == crc:
         return Leg(CRC64NVME, crc, "the source's full-object CRC64NVME")
+    if pin.expected_crc64nvme == crc:
+        return Leg(CRC64NVME, crc, "spec.source.expect.checksum")
     etag = _comparable_etag(status, pin)
     if etag == pin.etag:
         return Leg(COMPOSITE_ETAG if "-" in etag else MD5, etag, "the source's ETag")
@@ -50,9 +52,10 @@ def doubt(status: Status) -> str | None:
     pin = status.source
     assert pin is not None
     crc = ledger.object_crc(status)
-    if pin.crc64nvme is not None and crc is not None:
-        differs = pin.crc64nvme != crc
-        return f"the source has CRC64NVME {pin.crc64nvme}, received was {crc}" if differs else None
+    known = pin.known_crc64nvme
+    if known is not None and crc is not None:
+        whose = "the source has" if pin.crc64nvme else "spec.source.expect has"
+        return f"{whose} CRC64NVME {known}, received was {crc}" if known != crc else None
     etag = _comparable_etag(status, pin)
     if etag is None or etag == pin.etag or (status.upload and status.upload.encrypted):
         return None
@@ -87,8 +90,12 @@ def contradiction(status: Status, mode: VerificationMode) -> str | None:
     """The doubt that a second reading has not removed: the source itself is not what it says."""
     pin = status.source
     assert pin is not None
-    if mode is VerificationMode.NONE or pin.crc64nvme is None or not pin.size:
+    if pin.known_crc64nvme is None or not pin.size:
         return None
+    if (
+        mode is VerificationMode.NONE
+    ):  # What is expected is expected all the same; nothing is read twice for it.
+        return doubt(status) if pin.expected_crc64nvme and not pin.crc64nvme else None
     return doubt(status) if _was_read(status) else None
 
 
