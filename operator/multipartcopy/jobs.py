@@ -9,9 +9,9 @@ from typing import Any
 from multipartcopy.api import names
 from multipartcopy.api.codec import to_json
 from multipartcopy.api.quantity import parse_bytes
-from multipartcopy.api.spec import S3Location, Spec
-from multipartcopy.api.status import Status
-from multipartcopy.api.task import Task, Work
+from multipartcopy.api.spec import HttpLocation, S3Location, Spec
+from multipartcopy.api.status import Pin, Status, Way
+from multipartcopy.api.task import Task, UrlSource, Validator, Work
 from multipartcopy.plan import AUTO, auto_streams
 
 CONTAINER = "worker"
@@ -160,6 +160,7 @@ def build_task(spec: Spec, status: Status, work: list[Work]) -> Task:
     streams = spec.worker.streams
     return Task(
         source=spec.source.s3,
+        url=_url(spec, status, status.source),
         source_etag=status.source.etag,
         size=status.source.size,
         destination=spec.destination.s3,
@@ -180,9 +181,18 @@ def build_task(spec: Spec, status: Status, work: list[Work]) -> Task:
     )
 
 
+def _url(spec: Spec, status: Status, pin: Pin) -> UrlSource | None:
+    if spec.source.http is None:
+        return None
+    ranges = status.mode is not Way.SERIAL
+    return UrlSource(
+        spec.source.http, pin.validator or Validator.SIZE, pin.last_modified, ranges=ranges
+    )
+
+
 def _pod(spec: Spec, task: Task, image: Image) -> dict[str, Any]:
     volumes, mounts = [], []
-    for side, location in (("source", spec.source.s3), ("destination", spec.destination.s3)):
+    for side, location in (("source", spec.source.place), ("destination", spec.destination.s3)):
         for name, sources in _secrets(side, location).items():
             volumes.append({"name": name, "projected": {"defaultMode": 0o444, "sources": sources}})
             mounts.append(
@@ -231,10 +241,16 @@ def resources(wanted: Mapping[str, Any]) -> dict[str, Any]:
     return {"limits": limits, "requests": requests}
 
 
-def _secrets(side: str, location: S3Location) -> dict[str, list[dict[str, Any]]]:
-    """Volume name -> projected sources: only the keys we know, whatever else is in the Secret."""
+def _secrets(side: str, location: S3Location | HttpLocation) -> dict[str, list[dict[str, Any]]]:
+    """Volume name -> projected sources: only the keys we know, whatever else is in the Secret.
+
+    Of a Secret with headers every key is one.
+    """
     volumes: dict[str, list[dict[str, Any]]] = {}
-    if location.secret_ref:
+    if isinstance(location, HttpLocation):
+        if location.headers_secret_ref:
+            volumes[side] = [{"secret": {"name": location.headers_secret_ref.name}}]
+    elif location.secret_ref:
         keys = [names.ACCESS_KEY_ID, names.SECRET_ACCESS_KEY]
         volumes[side] = [
             _projection(location.secret_ref.name, keys),

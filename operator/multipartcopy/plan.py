@@ -3,7 +3,7 @@
 Limits: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from multipartcopy.api.quantity import format_bytes, parse_bytes
 from multipartcopy.api.reasons import Reason
@@ -20,7 +20,7 @@ _STREAM_MEMORY = 3 * MiB
 """Of a worker: a buffer, two connections over TLS, and what the kernel keeps for their sockets."""
 
 MAX_BATCH_SIZE = 64
-"""Parts whose ETags fit into one termination message."""
+"""Parts whose ETags fit into one termination message; in one stream there is one batch, so these are all."""
 _BATCHES_WANTED = 64
 """At least so many batches for a large object, so that raising ``parallelism`` later still helps."""
 _BATCH_BYTES_WANTED = 256 * MiB
@@ -65,6 +65,7 @@ def make_plan(
     parallelism: int = 4,
     streams: int | str = 4,
     server_side: bool = False,
+    serial: bool = False,
     limits: Limits = S3,
 ) -> Plan:
     """The parts and batches for ``size`` bytes.
@@ -74,9 +75,12 @@ def make_plan(
     bytes get equal composite ETags. With ``server_side`` no byte passes the workers; the layout of a
     source of one part is then its size, since in one part it gets the same MD5 again. Of the
     ``streams`` Auto, what it begins with counts. All parts are equal, the last may be smaller, as the
-    strictest stores demand. Zero bytes have zero parts.
+    strictest stores demand. Zero bytes have zero parts. A ``serial`` copy is one batch, since one
+    stream brings the parts one after the other.
     Raises PlanError.
     """
+    if serial:
+        limits = replace(limits, max_parts=MAX_BATCH_SIZE)
     if size > limits.max_object:
         limit = format_bytes(limits.max_object)
         raise PlanError(
@@ -90,6 +94,8 @@ def make_plan(
     else:
         chosen = _fixed_part_size(size, part_size, limits)
     count = _ceil(size, chosen)
+    if serial:
+        return Plan(chosen, count, MAX_BATCH_SIZE, _ceil(count, MAX_BATCH_SIZE))
     batch_size = _batch_size(count, chosen, parallelism, streams)
     return Plan(chosen, count, batch_size, _ceil(count, batch_size))
 

@@ -25,6 +25,7 @@ from multipartcopy.api.status import (
     Verification,
     Way,
 )
+from multipartcopy.api.task import Validator
 
 ABSENT = object()
 """The value of a field that is to be left out."""
@@ -77,6 +78,7 @@ FULL_STATUS = Status(
         *(MD5, 104857600, "a-version", NOW, "AAAAAAAAAAA=", 5242880),
         encrypted=True,
         expected_crc64nvme="AAAAAAAAAAA=",
+        validator=Validator.WEAK_ETAG,
     ),
     mode=Way.RELAY,
     server_side_refused="destination: 501 NotImplemented",

@@ -31,6 +31,20 @@ ACCEPTED: dict[str, Changes] = {
         f"{SOURCE}.versionId": "v1",
         f"{DESTINATION}.bucket": "origin",
     },
+    "from a URL": {"source": {"http": {"url": "https://example.com"}}},
+    "from a URL with all it can have": {
+        "source": {
+            "http": {
+                "url": "http://[fd00::1]:8080/a%20b/~c;d=e,f@g/?x=y&z=/?%2F",
+                "headersSecretRef": {"name": "h"},
+                "caSecretRef": {"name": "ca"},
+            }
+        }
+    },
+    "from a long URL": {"source": {"http": {"url": "https://h/?" + "a" * 4085}}},
+    "what is expected of a URL": {
+        "source": {"http": {"url": "https://h/a"}, "expect": {"size": 1, "etag": "v1"}}
+    },
     "size expected": {"source.expect": {"size": 0}},
     "ETag expected": {"source.expect": {"etag": "d41d8cd98f00b204e9800998ecf8427e-12"}},
     "checksum expected": {
@@ -67,6 +81,13 @@ ACCEPTED: dict[str, Changes] = {
     "deleted at once": {"ttlSecondsAfterFinished": 0},
 }
 
+
+def from_url(url: str) -> Changes:
+    return {"source": {"http": {"url": url}}}
+
+
+ONE_SOURCE = "write exactly one of s3, for an object in an S3-compatible store, and http, for a URL"
+HTTP_URL = "write a URL of http or https, percent-encoded, without user and fragment"
 EXCLUSIVE = "write either secretRef, with the name of a Secret, or anonymous: true"
 URL = "write a URL of http or https, a host, and where needed a port and a path"
 PART_SIZE = "write Auto, or a whole quantity from 5Mi to 5Gi, for example 64Mi"
@@ -77,7 +98,33 @@ DOTS = 'write a key without the path segments "." and ".."'
 
 REFUSED: dict[str, tuple[Changes, str]] = {
     "no source": ({"source": ABSENT}, "spec.source: Required value"),
-    "no member of source": ({"source": {}}, "spec.source.s3: Required value"),
+    "no member of source": ({"source": {}}, ONE_SOURCE),
+    "only what is expected": ({"source": {"expect": {"size": 1}}}, ONE_SOURCE),
+    "two sources": ({"source.http": {"url": "https://h/a"}}, ONE_SOURCE),
+    "no URL": ({"source": {"http": {}}}, "spec.source.http.url: Required value"),
+    "empty URL": (from_url(""), "should be at least 1 chars long"),
+    "too long a URL": (from_url("https://h/" + "a" * 4087), "may not be more than 4096"),
+    "URL of another scheme": (from_url("ftp://h/a"), HTTP_URL),
+    "URL without a host": (from_url("https:///a"), HTTP_URL),
+    "URL with a user": (from_url("https://me:secret@h/a"), HTTP_URL),
+    "URL with a fragment": (from_url("https://h/a#b"), HTTP_URL),
+    "URL with a blank": (from_url("https://h/a b"), HTTP_URL),
+    "URL in two lines": (from_url("https://h/a\n"), HTTP_URL),
+    "URL with half an escape": (from_url("https://h/a%2"), HTTP_URL),
+    "URL in another alphabet": (from_url("https://h/данные"), HTTP_URL),
+    "URL that climbs": (
+        from_url("https://h/a/../b"),
+        'write a URL without the path segments "." and ".."',
+    ),
+    "URL of a destination": ({"destination.http": {"url": "https://h/a"}}, "unknown field"),
+    "credentials for a URL": (
+        {"source": {"http": {"url": "https://h/a", "secretRef": {"name": "s"}}}},
+        "unknown field",
+    ),
+    "by the store from a URL": (
+        {**from_url("https://h/a"), "mode": "ServerSide"},
+        "which it cannot from a URL: write mode Auto",
+    ),
     "no bucket": ({f"{SOURCE}.bucket": ABSENT}, "spec.source.s3.bucket: Required value"),
     "no key": ({f"{DESTINATION}.key": ABSENT}, "spec.destination.s3.key: Required value"),
     "no way in": ({f"{SOURCE}.secretRef": ABSENT}, EXCLUSIVE),
@@ -253,6 +300,22 @@ def test_what_is_expected_is_immutable_too(kubectl: Kubectl) -> None:
     name = kubectl.create(manifest({"source.expect": {"size": 1}}))["metadata"]["name"]
     patch = _patch({"source": {"expect": {"size": 2}}})
     assert "source is immutable" in kubectl.refused("patch", "mpc", name, *patch)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"http": {"url": "https://h/b"}},
+        {"http": {"headersSecretRef": {"name": "h"}}},
+        {"http": None, "s3": {"bucket": "origin", "key": "a", "secretRef": {"name": "in"}}},
+    ],
+    ids=str,
+)
+def test_a_url_is_immutable(kubectl: Kubectl, change: Changes) -> None:
+    name = kubectl.create(manifest(from_url("https://h/a")))["metadata"]["name"]
+    assert "source is immutable" in kubectl.refused(
+        "patch", "mpc", name, *_patch({"source": change})
+    )
 
 
 @pytest.mark.parametrize(

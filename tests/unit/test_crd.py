@@ -176,8 +176,14 @@ def test_the_full_sample_has_every_field() -> None:
     # Each side may carry either of these two, and the sample shows one of each.
     exclusive = {"secretRef", "secretRef.name", "anonymous", "caSecretRef", "caSecretRef.name"}
     either = {f"spec.{side}.s3.{name}" for side in ("source", "destination") for name in exclusive}
-    assert {path for path, _ in nodes(SPEC, "spec")} - either == written - either
+    every = {path for path, _ in nodes(SPEC, "spec")}
+    url = {path for path in every if path.startswith("spec.source.http")}
+    assert every - either - url == written - either
     assert {p.split(".s3.")[1] for p in written & either} == exclusive
+    # A source is either an object or a URL, which has a sample of its own.
+    documents = yaml.safe_load_all((ROOT / "manifests/samples/http.yaml").read_text())
+    (sample,) = (d for d in documents if d["kind"] == names.KIND)
+    assert url <= {path for path, _ in values(sample["spec"], "spec")}
 
 
 def values(value: Any, path: str) -> Iterator[tuple[str, Any]]:

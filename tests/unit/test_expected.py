@@ -44,7 +44,7 @@ def within(**expect):
     """One store, which could copy by itself."""
     place = S3Location("from", "key", "http://a:1", secret_ref=Reference("a"))
     target = replace(place, bucket="to")
-    return replace(SPEC, source=Source(place, Expected(**expect)), destination=Side(target))
+    return replace(SPEC, source=Source(place, expect=Expected(**expect)), destination=Side(target))
 
 
 def claim(spec, source=PLAIN, destination=None):

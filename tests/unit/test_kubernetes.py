@@ -56,7 +56,7 @@ def test_a_task_fits_into_an_environment_string():
     """However it is cut: the rest of the work is for the next run."""
     key = "\x7f" * 1024
     side = Side(replace(SPEC.source.s3, key=key, endpoint="https://" + "h" * 200))
-    spec = replace(SPEC, source=side, destination=side)
+    spec = replace(SPEC, source=Source(side.s3), destination=side)
     upload = replace(UPLOADING, upload=Upload("u" * 2048))
     for parts in ("1", ",".join(str(n) for n in range(9_001, 9_128, 2))):
         work = [Work(n, parts) for n in range(10_000)]

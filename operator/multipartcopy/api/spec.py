@@ -1,5 +1,6 @@
 """``spec`` of a MultipartCopy. The CRD has validated it and filled in the defaults."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -60,6 +61,23 @@ class S3Location:
         return f"s3://{self.bucket}/{self.key}"
 
 
+@dataclass(frozen=True)
+class HttpLocation:
+    """What is at a URL. Its query may hold a signature, so the URL is a secret; in words it is without."""
+
+    url: str
+    headers_secret_ref: Reference | None = None
+    ca_secret_ref: Reference | None = None
+
+    def __str__(self) -> str:
+        return public_url(self.url)
+
+
+def public_url(url: str) -> str:
+    """Fit for messages and logs: without user, password, query and fragment."""
+    return re.sub(r"//[^/?#]*@", "//", re.split("[?#]", url, maxsplit=1)[0])
+
+
 class ChecksumAlgorithm(StrEnum):
     """Those that what was received can be compared by."""
 
@@ -85,8 +103,17 @@ class Expected:
 
 @dataclass(frozen=True)
 class Source:
-    s3: S3Location
+    """Exactly one of ``s3`` and ``http``."""
+
+    s3: S3Location | None = None
+    http: HttpLocation | None = None
     expect: Expected | None = None
+
+    @property
+    def place(self) -> S3Location | HttpLocation:
+        place = self.s3 or self.http
+        assert place is not None
+        return place
 
 
 @dataclass(frozen=True)

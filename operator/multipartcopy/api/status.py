@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from multipartcopy.api.ranges import parse_ranges
-from multipartcopy.api.task import Read
+from multipartcopy.api.task import Read, Validator
 
 
 class Phase(StrEnum):
@@ -39,7 +39,8 @@ class Condition:
 class Pin:
     """The source as it was when the copy was claimed; every read of it carries ``If-Match: etag``.
 
-    ``etag`` is without quotes, ``size`` in bytes, ``last_modified`` RFC 3339.
+    ``etag`` is without quotes, ``size`` in bytes, ``last_modified`` RFC 3339. That of a URL may have
+    another ``validator``, and no ``etag``.
     """
 
     etag: str
@@ -55,6 +56,9 @@ class Pin:
     expected_crc64nvme: str | None = None
     """What ``spec.source.expect`` demands of the full object; compared before the completion."""
 
+    validator: Validator | None = None
+    """Of a URL, whose ETag is never taken for a checksum; None for an object of S3."""
+
     @property
     def known_crc64nvme(self) -> str | None:
         """What the bytes must have, whoever says so. Where both do, they were found equal at the claim."""
@@ -62,10 +66,11 @@ class Pin:
 
 
 class Way(StrEnum):
-    """The bytes go through the workers, or the store copies by itself."""
+    """The bytes go through the workers, or the store copies by itself; or through one worker, in one stream."""
 
     RELAY = "Relay"
     SERVER_SIDE = "ServerSide"
+    SERIAL = "Serial"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from multipartcopy.api.codec import from_json, to_json
 from multipartcopy.api.ranges import parse_ranges
-from multipartcopy.api.spec import S3Location
+from multipartcopy.api.spec import HttpLocation, S3Location
 
 VERSION = 3
 AUTO_STREAMS = 4
@@ -19,6 +19,28 @@ class Read(StrEnum):
 
     SOURCE = "source"
     DESTINATION = "destination"
+
+
+class Validator(StrEnum):
+    """By what it is seen that what is at a URL is still what was pinned (RFC 9110, 8.8).
+
+    Only an ``ETag`` that is not weak speaks of bytes. ``Size`` is what is left where the server tells nothing.
+    """
+
+    ETAG = "ETag"
+    WEAK_ETAG = "WeakETag"
+    LAST_MODIFIED = "LastModified"
+    SIZE = "Size"
+
+
+@dataclass(frozen=True)
+class UrlSource:
+    """A source that is a URL. ``last_modified`` is RFC 3339; without ``ranges`` it is read in one stream."""
+
+    location: HttpLocation
+    validator: Validator
+    last_modified: str | None = None
+    ranges: bool = True
 
 
 @dataclass(frozen=True)
@@ -34,7 +56,9 @@ class Work:
 
 @dataclass(frozen=True)
 class Task:
-    """Of one run. ``size`` and ``part_size`` in bytes; ``work[i]`` belongs to Job index ``i``.
+    """Of one run, from either ``source`` or ``url``.
+
+    ``size`` and ``part_size`` in bytes; ``work[i]`` belongs to Job index ``i``.
 
     ``checksum`` says that the upload was created with CRC64NVME: each part is then sent with that
     checksum as a trailer, and a part that the store lists with a checksum was sent whole by us,
@@ -50,7 +74,6 @@ class Task:
     ETag ``read_etag``, are read, and their CRC64NVMEs are reported.
     """
 
-    source: S3Location
     source_etag: str
     size: int
     destination: S3Location
@@ -61,6 +84,8 @@ class Task:
     streams: int
     checksum: bool
     work: tuple[Work, ...]
+    source: S3Location | None = None
+    url: UrlSource | None = None
     md5: bool = False
     again: bool = False
     server_side: bool = False
@@ -69,6 +94,11 @@ class Task:
     adaptive: bool = False
     bytes_per_second: int = 0
     version: int = VERSION
+
+    @property
+    def serial(self) -> bool:
+        """Whether the source is read from its first byte on, in one stream."""
+        return self.url is not None and not self.url.ranges and self.read is not Read.DESTINATION
 
     def encode(self) -> str:
         return json.dumps(to_json(self), separators=(",", ":"))

@@ -111,7 +111,8 @@ def side(spec: Object) -> str:
     """Where it is, and how one is let in: the name of a Secret is none."""
     location = spec.get("s3")
     if location is None:
-        return place(spec)
+        headers = ((spec.get("http") or {}).get("headersSecretRef") or {}).get("name")
+        return place(spec) + (f" (headers of Secret {headers})" if headers else "")
     store = location.get("endpoint") or f"AWS {location.get('region', '')}".rstrip()
     secret = (location.get("secretRef") or {}).get("name")
     version = f" version {location['versionId']}" if location.get("versionId") else ""

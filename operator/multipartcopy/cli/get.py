@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from multipartcopy.api.spec import public_url
 from multipartcopy.cli import show
 from multipartcopy.cli.cluster import Cluster
 from multipartcopy.cli.errors import CliError, Exit
@@ -84,7 +85,12 @@ def more(resource: Mapping[str, Any]) -> Sequence[str]:
 
 
 def place(side: Mapping[str, Any]) -> str:
-    """``s3://bucket/key`` of a side of the spec; another kind of source is shown as it is written."""
+    """``s3://bucket/key`` of a side of the spec, or its URL without the query, which may hold a signature.
+
+    Another kind of source is shown as it is written.
+    """
     if location := side.get("s3"):
         return f"s3://{location['bucket']}/{location['key']}"
+    if url := (side.get("http") or {}).get("url"):
+        return public_url(url)
     return " ".join(f"{kind}:{value}" for kind, value in side.items())

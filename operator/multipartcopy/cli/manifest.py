@@ -12,6 +12,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from multipartcopy.api.codec import camel, from_json
 from multipartcopy.api.names import GROUP, KIND, VERSION
@@ -148,19 +149,28 @@ _LOCATION = (
     ),
 )
 _VERSION = LocationFlag("version", "version_id", "which version of the object", "ID")
+_HEADERS = LocationFlag(
+    "headers-secret", "headers_secret_ref", "of a URL: the Secret with headers to send"
+)
+_OF_A_URL = ("headers_secret_ref", "ca_secret_ref")
 
 
 def location_flags(side: str) -> tuple[LocationFlag, ...]:
-    return (*_LOCATION, _VERSION) if side == "source" else _LOCATION
+    return (*_LOCATION, _VERSION, _HEADERS) if side == "source" else _LOCATION
+
+
+def _given(options: Any, side: str) -> dict[str, Any]:
+    """By the field of the flag."""
+    flags = location_flags(side)
+    given = {flag.field: (flag, getattr(options, f"{side}_{flag.dest}")) for flag in flags}
+    return {field: flag.value(value) for field, (flag, value) in given.items() if value is not None}
 
 
 def location(options: Any, side: str, bucket: str, key: str) -> dict[str, Any]:
     """``s3`` of one side, or of a bucket that is only looked at. Raises CliError."""
-    made: dict[str, Any] = {}
-    for flag in location_flags(side):
-        given = getattr(options, f"{side}_{flag.dest}")
-        if given is not None:
-            made[camel(flag.field)] = flag.value(given)
+    made = {camel(field): value for field, value in _given(options, side).items()}
+    if camel(_HEADERS.field) in made:
+        raise CliError(Exit.USAGE, f"--source-{_HEADERS.name} is for a source that is a URL")
     if ("secretRef" in made) == ("anonymous" in made):
         prefix = "" if side == "bucket" else f"{side}-"
         message = (
@@ -173,10 +183,10 @@ def location(options: Any, side: str, bucket: str, key: str) -> dict[str, Any]:
 
 def build(options: Any) -> dict[str, Any]:
     """The manifest that `copy` stands for: what was given, and nothing else. Raises CliError."""
-    bucket, key = object_url(options.source, "source")
+    source, key = _source(options)
     target, where = object_url(options.destination, "destination", key)
     spec: dict[str, Any] = {
-        "source": {"s3": location(options, "source", bucket, key)},
+        "source": source,
         "destination": {"s3": location(options, "destination", target, where)},
     }
     for flag in flags():
@@ -198,12 +208,28 @@ def build(options: Any) -> dict[str, Any]:
     }
 
 
+def _source(options: Any) -> tuple[dict[str, Any], str]:
+    """``source``, and the key that the destination takes its name from. Raises CliError."""
+    if not _is_web(options.source):
+        bucket, key = object_url(options.source, "source")
+        return {"s3": location(options, "source", bucket, key)}, key
+    given = _given(options, "source")
+    if given.keys() - set(_OF_A_URL):
+        message = (
+            "of a source that is a URL there are --source-headers-secret and --source-ca-secret"
+        )
+        raise CliError(Exit.USAGE, f"{message} alone")
+    made = {camel(field): given[field] for field in _OF_A_URL if field in given}
+    return {"http": {"url": options.source, **made}}, unquote(urlsplit(options.source).path)
+
+
+def _is_web(text: str) -> bool:
+    return text.startswith(("https://", "http://"))
+
+
 def object_url(text: str, side: str, like: str = "") -> tuple[str, str]:
     """Bucket and key of ``s3://BUCKET/KEY``; a directory takes the last segment of the key ``like``."""
-    if text.startswith(("https://", "http://")):
-        if side == "source":
-            how = "a source behind a plain URL is not supported yet: write s3://BUCKET/KEY and the"
-            raise CliError(Exit.USAGE, f"{how} URL of its store as --source-endpoint")
+    if _is_web(text):
         how = "a destination is written by S3: write s3://BUCKET/KEY and the"
         raise CliError(Exit.USAGE, f"{how} URL of its store as --destination-endpoint")
     bucket, key = bucket_url(text)

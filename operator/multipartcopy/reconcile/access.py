@@ -1,12 +1,12 @@
 """How we are let in at a store: the Secrets are read anew for each effect."""
 
-from multipartcopy.api.spec import S3Location
+from multipartcopy.api.spec import HttpLocation, S3Location
 from multipartcopy.kube import Kube, NotFoundError
 from multipartcopy.s3 import secrets
 from multipartcopy.s3.control import Access
 
 
-def read_access(kube: Kube, namespace: str, location: S3Location) -> Access:
+def read_access(kube: Kube, namespace: str, location: S3Location | HttpLocation) -> Access:
     """Raises MissingSecretError, KubeError."""
 
     def get(name: str) -> dict[str, str] | None:

@@ -11,7 +11,7 @@ from multipartcopy.api.reasons import Reason, reason_of
 from multipartcopy.api.report import encode_crc
 from multipartcopy.api.spec import Mode, Overwrite
 from multipartcopy.api.status import Phase, Upload
-from multipartcopy.api.task import Work
+from multipartcopy.api.task import Validator, Work
 from multipartcopy.jobs import Image, build_job
 from multipartcopy.kube import Kube, KubeError, TooLargeError
 from multipartcopy.metrics import Metrics
@@ -38,6 +38,8 @@ from multipartcopy.s3.control import (
 )
 from multipartcopy.s3.errors import Kind, S3Error
 from multipartcopy.s3.secrets import MissingSecretError
+from multipartcopy.s3.validators import Version
+from multipartcopy.s3.web import Site
 
 logger = logging.getLogger("multipartcopy.reconcile")
 
@@ -214,15 +216,43 @@ class Effects:
     # Reaching the stores.
 
     def _store(self, side: str, facts: Facts, memory: Memory) -> Store:
+        location = facts.spec.source.s3 if side == "source" else facts.spec.destination.s3
+        assert location is not None
+        access = self._access(side, facts, memory)
+        return Store(side, location, access, self.metrics.s3_request)
+
+    def _access(self, side: str, facts: Facts, memory: Memory) -> Access:
         spec = facts.spec
-        location = spec.source.s3 if side == "source" else spec.destination.s3
+        location = spec.source.place if side == "source" else spec.destination.s3
         try:
             memory.access[side] = read_access(self.kube, facts.resource.owner.namespace, location)
         except MissingSecretError:
             ending = facts.resource.deleted_at or facts.status.failing
             if not (ending and side in memory.access):
                 raise
-        return Store(side, location, memory.access[side], self.metrics.s3_request)
+        return memory.access[side]
+
+    def _look(self, facts: Facts, memory: Memory) -> tuple[ObjectInfo, int | None]:
+        """The source, and the size of its parts, where it was uploaded in equal ones."""
+        if facts.spec.source.http:
+            return self._site(facts, memory).look(), None
+        source = self._store("source", facts, memory)
+        info = source.head()
+        return info, source.part_layout(info) if "-" in info.etag else None
+
+    def _look_again(self, facts: Facts, memory: Memory) -> ObjectInfo:
+        """The source as it was pinned. Raises S3Error where it is another."""
+        pin = facts.status.source
+        assert pin is not None
+        if facts.spec.source.http is None:
+            return self._store("source", facts, memory).head(if_match=pin.etag)
+        version = Version(pin.validator or Validator.SIZE, pin.etag, pin.last_modified)
+        return self._site(facts, memory).look(version, pin.size)
+
+    def _site(self, facts: Facts, memory: Memory) -> Site:
+        assert facts.spec.source.http is not None
+        access = self._access("source", facts, memory)
+        return Site(facts.spec.source.http, access, self.metrics.s3_request)
 
     # On the resource.
 
@@ -250,12 +280,10 @@ class Effects:
         if busy:
             message = f"MultipartCopy {busy} is writing the same destination"
             return Wait(action.phase, Reason.DESTINATION_BUSY, message, 10.0)
-        source = self._store("source", facts, memory)
+        info, layout = self._look(facts, memory)
         destination = self._store("destination", facts, memory)
-        info = source.head()
         uploads, time = destination.list_uploads()
         found = destination.head_or_none()
-        layout = source.part_layout(info) if "-" in info.etag else None
         unreadable = self._unreadable(facts, info, memory)
         seen = outcome.Inspection(info, layout, found, tuple(uploads), time, unreadable)
         return outcome.claim(facts, seen)
@@ -270,6 +298,7 @@ class Effects:
         source, ours = memory.access["source"], memory.access["destination"].credentials
         if source.credentials == ours:
             return None
+        assert facts.spec.source.s3 is not None
         store = Store("source", facts.spec.source.s3, replace(source, credentials=ours))
         try:
             store.head(if_match=info.etag)
@@ -299,7 +328,7 @@ class Effects:
         status = facts.status
         assert status.source is not None
         assert status.claim is not None
-        like = self._store("source", facts, memory).head(if_match=status.source.etag)
+        like = self._look_again(facts, memory)
         store = self._store("destination", facts, memory)
         uploads, now = store.list_uploads()
         upload = self._orphan(facts, store, uploads)
@@ -342,7 +371,7 @@ class Effects:
         self, action: Action, facts: Facts, memory: Memory, work: list[Work]
     ) -> Wait | None:
         for side in ("source", "destination"):
-            self._store(side, facts, memory)
+            self._access(side, facts, memory)
         owner = facts.resource.owner
         manifest = build_job(owner, facts.spec, facts.status, work, self.image)
         try:
@@ -501,9 +530,7 @@ class Effects:
         assert intent is not None
         publish: Callable[[Precondition], str]
         if upload is None:
-            assert facts.status.source is not None
-            source = self._store("source", facts, memory)
-            like = source.head(if_match=facts.status.source.etag)
+            like = self._look_again(facts, memory)
             stamp = outcome.stamp(facts)
 
             def publish(condition: Precondition) -> str:

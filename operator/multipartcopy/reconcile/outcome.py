@@ -25,6 +25,7 @@ from multipartcopy.api.status import (
     Upload,
     Way,
 )
+from multipartcopy.api.task import Validator
 from multipartcopy.plan import AUTO, PlanError, make_plan
 from multipartcopy.reconcile import expected, ledger, proof
 from multipartcopy.reconcile.decide import WRITE_AUTO, Action, Wait, Write, fold, give_up, is_news
@@ -45,6 +46,7 @@ _UPLOADS_KEPT = 100
 """Of those at the claim, the newest; an older one is known for a stranger's by its age."""
 _CLAIM_LASTS = timedelta(seconds=60)
 _CANNOT_BEGIN = {Reason.SECRET_NOT_FOUND, Reason.SECRET_INVALID, Reason.ACCESS_DENIED}
+_SERIAL = "the URL serves no ranges: one pod reads it in one stream, and from its first byte after a failure"
 _EMPTY_MD5 = "d41d8cd98f00b204e9800998ecf8427e"
 
 
@@ -67,11 +69,13 @@ def stamp(facts: Facts) -> str:
     """What the destination's metadata says it is: a copy of which source, made by which attempt of which resource."""
     pin = facts.status.source
     assert pin is not None
-    return f"{pin.etag} {pin.size} {facts.resource.owner.uid}/{facts.status.attempt}"
+    return f"{pin.etag or '-'} {pin.size} {facts.resource.owner.uid}/{facts.status.attempt}"
 
 
 def names_source(stamped: str | None, pin: Pin) -> bool:
-    """Whether a stamp, whoever's, is that of a copy of this source."""
+    """Whether a stamp, whoever's, is that of a copy of this source. Of two URLs the ETags may be equal by chance."""
+    if pin.validator is not None:
+        return False
     return stamped is not None and stamped.split(" ")[:2] == [pin.etag, str(pin.size)]
 
 
@@ -82,6 +86,8 @@ def place(location: S3Location) -> tuple[str, str, str]:
 
 def relay_because(spec: Spec) -> str | None:
     """Why the store cannot be asked to copy by itself, as far as the spec tells; None where it can be tried."""
+    if spec.source.s3 is None:
+        return "the source is a URL"
     if spec.mode is Mode.RELAY:
         return "spec.mode is Relay"
     if not same_endpoint(spec.source.s3, spec.destination.s3):
@@ -103,10 +109,12 @@ def claim(facts: Facts, seen: Inspection) -> Write:
         seen.layout,
         source.encrypted_by_key,
         expected.checksum(spec.source.expect),
+        source.validator,
     )
     if problem := expected.unmet(spec.source.expect, pin):
         return give_up(facts, Reason.SOURCE_UNEXPECTED, problem)
-    if not pin.etag or pin.etag.startswith("W/"):
+    strong = bool(pin.etag) and not pin.etag.startswith("W/")
+    if pin.validator is None and not strong:
         return give_up(facts, Reason.REQUEST_REFUSED, "the source has no strong ETag to pin it by")
     if seen.destination and spec.overwrite is Overwrite.NEVER:
         return give_up(
@@ -134,6 +142,8 @@ def claim(facts: Facts, seen: Inspection) -> Write:
     if why and pin.size and spec.mode is Mode.SERVER_SIDE:
         return give_up(facts, Reason.SERVER_SIDE_REFUSED, f"{why}; {WRITE_AUTO}")
     mode = Way.RELAY if why else Way.SERVER_SIDE
+    if not source.ranges:
+        mode, why = Way.SERIAL, _SERIAL
     try:
         plan = _plan(spec, pin, mode)
     except PlanError as error:
@@ -148,10 +158,26 @@ def claim(facts: Facts, seen: Inspection) -> Write:
         claim=_claim(seen.time, seen.uploads, seen.destination.etag if seen.destination else None),
         start_time=facts.status.start_time or format_time(facts.now),
     )
-    message = f"pinned {format_bytes(pin.size)} with ETag {pin.etag}"
+    message = f"pinned {format_bytes(pin.size)} {pinned_by(pin)}"
     if pin.size:
         message += f"; the mode is {mode}" + (f", since {why}" if why else "")
     return Write(Phase.PREPARING, Reason.CLAIMED, message, measure(status, facts.now))
+
+
+def pinned_by(pin: Pin) -> str:
+    """By what a change of the source will be seen, or not."""
+    match pin.validator:
+        case Validator.WEAK_ETAG:
+            return f"with the weak ETag {pin.etag}, which need not show every change"
+        case Validator.LAST_MODIFIED:
+            return f"by its time {pin.last_modified}, which does not show two changes in a second"
+        case Validator.SIZE:
+            return (
+                "by its size alone, since its server tells neither an ETag nor a time:"
+                " a change meanwhile is not seen"
+            )
+        case _:
+            return f"with ETag {pin.etag}"
 
 
 def _plan(spec: Spec, pin: Pin, mode: Way) -> Plan:
@@ -166,6 +192,7 @@ def _plan(spec: Spec, pin: Pin, mode: Way) -> Plan:
         parallelism=spec.parallelism,
         streams=spec.worker.streams,
         server_side=server_side,
+        serial=mode is Way.SERIAL,
     )
 
 

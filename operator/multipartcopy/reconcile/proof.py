@@ -10,6 +10,7 @@ what the stores tell of the two objects or by reading both, or neither is.
 
 from multipartcopy.api.spec import VerificationMode
 from multipartcopy.api.status import Leg, Pin, Result, Status, Verification
+from multipartcopy.api.task import Validator
 from multipartcopy.reconcile import ledger
 from multipartcopy.s3.control import CRC64NVME, ObjectInfo
 
@@ -31,7 +32,8 @@ def source_leg(status: Status) -> Leg | None:
     crc = ledger.object_crc(status)
     if crc is None:
         return None
-    if _was_read(status):
+    # With no word on whether it is still the same, a second reading may be of another.
+    if _was_read(status) and pin.validator is not Validator.SIZE:
         return Leg(READ_BACK, crc, "the source, read a second time")
     if pin.crc64nvme == crc:
         return Leg(CRC64NVME, crc, "the source's full-object CRC64NVME")
@@ -118,7 +120,7 @@ def conclude(status: Status, head: ObjectInfo, mode: VerificationMode) -> Verifi
         detail = (
             f"the transfer is proven by {transfer.method}; that the source was received as it is,"
             f" is not: {_why_no_source_leg(status, pin)};"
-            " spec.verification: ReadBack would read both objects again"
+            f" {_what_would_prove_the_source(pin)}"
         )
         return Verification(Result.TRANSFER_VERIFIED, detail, transfer, None)
     detail = f"the transfer is proven by {transfer.method}, the source by {source.method}"
@@ -136,7 +138,7 @@ def equality(source: ObjectInfo, destination: ObjectInfo, *, stamped: bool) -> V
         return None
     if source.crc64nvme and destination.crc64nvme and source.crc64nvme != destination.crc64nvme:
         return None
-    plain = not (source.encrypted_by_key or destination.encrypted_by_key)
+    plain = not (source.encrypted_by_key or destination.encrypted_by_key or source.validator)
     leg: Leg | None = None
     if source.crc64nvme and source.crc64nvme == destination.crc64nvme:
         leg = Leg(CRC64NVME, source.crc64nvme, "the source's full-object CRC64NVME")
@@ -216,12 +218,12 @@ def _was_read(status: Status) -> bool:
 def _comparable_etag(status: Status, pin: Pin) -> str | None:
     """The ETag that the source would have if its bytes are those recorded; None where that cannot be said.
 
-    Its parts must have been our parts, and its ETag be made of MD5s.
+    Its parts must have been our parts, and its ETag be made of MD5s, as one of a URL need not be.
     """
     plan = status.plan
     assert plan is not None
     parts = ledger.parts_of(status.batches)
-    if pin.encrypted or not ledger.is_md5_etag(pin.etag):
+    if pin.encrypted or pin.validator is not None or not ledger.is_md5_etag(pin.etag):
         return None
     composite = ledger.composite_etag(parts)
     if composite is None:
@@ -232,7 +234,17 @@ def _comparable_etag(status: Status, pin: Pin) -> str | None:
     return composite if same_layout and pin.etag.endswith(f"-{plan.part_count}") else None
 
 
+def _what_would_prove_the_source(pin: Pin) -> str:
+    if pin.validator is Validator.SIZE:
+        return "its checksum as spec.source.expect.checksum would prove it"
+    return "spec.verification: ReadBack would read both objects again"
+
+
 def _why_no_source_leg(status: Status, pin: Pin) -> str:
+    if pin.validator is Validator.SIZE:
+        return "its server tells no checksum, and neither an ETag nor a time by which a change would be seen"
+    if pin.validator is not None:
+        return "the server of a URL tells no checksum of it"
     if pin.encrypted or not ledger.is_md5_etag(pin.etag):
         return "its store tells no checksum of it, and its ETag is no MD5"
     if "-" in pin.etag:

@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
-from multipartcopy.api.spec import AddressingStyle, S3Location
+from multipartcopy.api.spec import AddressingStyle, HttpLocation, S3Location
 
 _PORTS = {"http": 80, "https": 443}
 _UNRESERVED = "/-_.~"
@@ -56,6 +56,16 @@ def copy_source(location: S3Location) -> str:
     name = quote(f"{location.bucket}/{location.key}", safe=_UNRESERVED)
     version = location.version_id and quote(location.version_id, safe="-_.~")
     return f"/{name}?versionId={version}" if version else f"/{name}"
+
+
+def http_address(location: HttpLocation) -> Address:
+    """With the query as part of the path. Raises ValueError for what is not an http or https URL."""
+    url = urlsplit(location.url)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError(f"{location} is not an http:// or https:// URL")
+    host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
+    path = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    return Address(url.scheme, host, url.port or _PORTS[url.scheme], path)
 
 
 def is_virtual(location: S3Location) -> bool:

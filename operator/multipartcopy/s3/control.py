@@ -23,6 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from multipartcopy.api.names import SOURCE_STAMP
 from multipartcopy.api.spec import S3Location
+from multipartcopy.api.task import Validator
 from multipartcopy.s3.address import endpoint_url, is_virtual
 from multipartcopy.s3.errors import Kind, S3Error, translate
 
@@ -51,13 +52,16 @@ class Access:
 
     credentials: Credentials | None = None
     ca: str | None = None
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Names and values that the server of a URL wants to see."""
 
 
 @dataclass(frozen=True)
 class ObjectInfo:
     """Of a HEAD. ``etag`` without quotes; ``crc64nvme`` base64, only where it covers the full object.
 
-    ``headers`` and ``metadata`` are what a copy keeps, in boto's names.
+    ``headers`` and ``metadata`` are what a copy keeps, in boto's names. Of what is at a URL: its
+    ``validator``, and whether it is served in ``ranges``.
     """
 
     size: int
@@ -68,6 +72,8 @@ class ObjectInfo:
     encrypted_by_key: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
+    validator: Validator | None = None
+    ranges: bool = True
 
 
 @dataclass(frozen=True)
@@ -436,7 +442,7 @@ def _cached_client(
         aws_access_key_id=keys.access_key if keys else None,
         aws_secret_access_key=keys.secret_key if keys else None,
         aws_session_token=keys.token if keys else None,
-        verify=_ca_file(access.ca) if access.ca else None,
+        verify=ca_file(access.ca) if access.ca else None,
         config=config,
     )
     if listener:
@@ -476,7 +482,7 @@ def _client(
 
 
 @functools.lru_cache(maxsize=64)
-def _ca_file(pem: str) -> str:
+def ca_file(pem: str) -> str:
     """botocore takes a CA only as a file."""
     with tempfile.NamedTemporaryFile("w", suffix=".crt", delete=False) as file:
         file.write(pem)

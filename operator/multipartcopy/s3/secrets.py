@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 
 from multipartcopy.api import names
 from multipartcopy.api.reasons import Reason
-from multipartcopy.api.spec import S3Location
+from multipartcopy.api.spec import HttpLocation, S3Location
+from multipartcopy.s3 import headers
 from multipartcopy.s3.control import Access, Credentials
 
 GetSecret = Callable[[str], Mapping[str, str] | None]
@@ -19,10 +20,14 @@ class MissingSecretError(Exception):
         self.reason = reason
 
 
-def access(get: GetSecret, namespace: str, location: S3Location) -> Access:
+def access(get: GetSecret, namespace: str, location: S3Location | HttpLocation) -> Access:
     """Raises MissingSecretError, and what ``get`` raises. ``namespace`` is for the message."""
     credentials = ca = None
-    if location.secret_ref:
+    named: dict[str, str] = {}
+    if isinstance(location, HttpLocation):
+        if location.headers_secret_ref:
+            named = _headers(get, namespace, location.headers_secret_ref.name)
+    elif location.secret_ref:
         needed = (names.ACCESS_KEY_ID, names.SECRET_ACCESS_KEY)
         secret = _secret(get, namespace, location.secret_ref.name, needed)
         access_key, secret_key = (secret[key].strip() for key in needed)
@@ -31,7 +36,14 @@ def access(get: GetSecret, namespace: str, location: S3Location) -> Access:
     if location.ca_secret_ref:
         name = location.ca_secret_ref.name
         ca = _secret(get, namespace, name, (names.CA_CERTIFICATE,))[names.CA_CERTIFICATE]
-    return Access(credentials, ca)
+    return Access(credentials, ca, tuple(named.items()))
+
+
+def _headers(get: GetSecret, namespace: str, name: str) -> dict[str, str]:
+    secret = {key: value.strip() for key, value in _secret(get, namespace, name, ()).items()}
+    if problem := headers.problem(secret):
+        raise MissingSecretError(Reason.SECRET_INVALID, f"Secret {name}: {problem}")
+    return secret
 
 
 def _secret(
@@ -45,7 +57,7 @@ def _secret(
     if missing:
         message = f"Secret {name} lacks {' and '.join(missing)}; it needs {', '.join(needed)}"
         raise MissingSecretError(Reason.SECRET_INVALID, message)
-    keys = {*needed, names.SESSION_TOKEN} - {names.CA_CERTIFICATE}
+    keys = {*needed, names.SESSION_TOKEN} - {names.CA_CERTIFICATE} if needed else set()
     broken = sorted(key for key in keys if not _is_plain(secret.get(key, "")))
     if broken:
         message = f"Secret {name}: {' and '.join(broken)} must be one line of printable ASCII"

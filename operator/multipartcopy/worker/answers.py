@@ -59,6 +59,11 @@ def check_range(answer: HTTPResponse, part: Part, *, side: Side, size: int, etag
     if found != etag:
         message = f"{side}: the ETag was {etag}, now it is {found or 'missing'}"
         raise Failure(CHANGED[side], message, permanent=True)
+    check_content_range(answer, part, side=side, size=size)
+
+
+def check_content_range(answer: HTTPResponse, part: Part, *, side: Side, size: int) -> None:
+    """Raises Failure unless the answer, a 206, has the bytes of the part of an object of ``size`` bytes."""
     content_range = answer.headers.get("Content-Range", "")
     total = re.fullmatch(r"bytes \d+-\d+/(\d+)", content_range)
     if total and int(total[1]) != size:

@@ -18,6 +18,7 @@ from multipartcopy.api import names
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.spec import S3Location
 from multipartcopy.s3.address import Address, object_address
+from multipartcopy.worker.answers import Part, check_range
 from multipartcopy.worker.errors import UNAVAILABLE, Failure, Side, is_throttled, judge
 from multipartcopy.worker.proxies import Proxy, find_proxy
 from multipartcopy.worker.signing import Credentials, read_credentials, sign
@@ -44,10 +45,20 @@ class Store:
         self.proxy = find_proxy(self.address)
         self._region = location.region
         self._credentials = None if location.anonymous else secrets / side
-        self.tls: ssl.SSLContext | None = None
-        if self.address.scheme == "https":
-            ca = secrets / f"{side}-ca" / names.CA_CERTIFICATE
-            self.tls = ssl.create_default_context(cafile=str(ca) if ca.exists() else None)
+        self.tls = tls_context(self.address, secrets / f"{side}-ca")
+
+    def conditions(self, etag: str) -> dict[str, str]:
+        """The headers that have any other object refused."""
+        return {"If-Match": f'"{etag}"'}
+
+    def check_range(
+        self, answer: http.client.HTTPResponse, part: Part, *, size: int, etag: str
+    ) -> None:
+        """Raises Failure unless the answer is exactly this range of the object that was pinned."""
+        check_range(answer, part, side=self.side, size=size, etag=etag)
+
+    def judge(self, status: int, code: str, *, pinned: bool) -> tuple[Reason, bool]:
+        return judge(self.side, status, code, pinned=pinned)
 
     def signed(
         self, method: str, target: str, headers: Mapping[str, str], payload: str
@@ -64,6 +75,14 @@ class Store:
             return read_credentials(self._credentials)
         except (OSError, ValueError) as error:
             raise Failure(Reason.ACCESS_DENIED, f"{self.side}: no credentials: {error}") from error
+
+
+def tls_context(address: Address, ca: Path) -> ssl.SSLContext | None:
+    """For https; ``ca`` is a directory that may hold a certificate authority."""
+    if address.scheme != "https":
+        return None
+    file = ca / names.CA_CERTIFICATE
+    return ssl.create_default_context(cafile=str(file) if file.exists() else None)
 
 
 class Connection:
@@ -147,7 +166,7 @@ class Connection:
 
     def _refusal(self, response: http.client.HTTPResponse, code: str, message: str) -> Failure:
         side = self._store.side
-        reason, permanent = judge(side, response.status, code, pinned=self._pinned)
+        reason, permanent = self._store.judge(response.status, code, pinned=self._pinned)
         retry_after = parse_retry_after(response.headers.get("Retry-After", ""))
         failure = Failure(
             reason,

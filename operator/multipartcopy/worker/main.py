@@ -29,8 +29,10 @@ from multipartcopy.worker.listing import StoredPart, list_parts
 from multipartcopy.worker.pace import Growth, Pace, Window
 from multipartcopy.worker.progress import Progress
 from multipartcopy.worker.relay import Done, Patience, Stream
+from multipartcopy.worker.serial import Serial
 from multipartcopy.worker.serverside import Copier
 from multipartcopy.worker.trailers import Trailers
+from multipartcopy.worker.web import Site
 
 SECRETS_VARIABLE = "MULTIPARTCOPY_SECRETS"
 REPORT_VARIABLE = "MULTIPARTCOPY_REPORT"
@@ -101,7 +103,8 @@ class Worker:
         rate = task.bytes_per_second
         self._budget = Budget(rate, self.stop) if rate else None
         # With at least a MiB per second each, none is silent for so long that a store hangs up.
-        self._most = min(task.streams, max(1, rate >> 20)) if rate else task.streams
+        streams = 1 if task.serial else task.streams
+        self._most = min(streams, max(1, rate >> 20)) if rate else streams
         self._pace = self._make_pace()
         self._told = self._pace.streams
         self._todo = deque(work.numbers())
@@ -119,10 +122,10 @@ class Worker:
             read=task.read,
             serverSide=task.server_side,
         )
-        source = Store(Side.SOURCE, task.source, secrets)
+        source = _source(task, secrets)
         destination = Store(Side.DESTINATION, task.destination, secrets)
         trailers = Trailers()
-        kind = Copier if task.server_side and not task.read else Stream
+        kind = Copier if task.server_side and not task.read else Serial if task.serial else Stream
         self._streams = [
             kind(
                 *(task, source, destination, self._patience, self.stop, trailers),
@@ -237,6 +240,13 @@ class Worker:
 
     def _sent(self) -> int:
         return sum(stream.sent for stream in self._streams)
+
+
+def _source(task: Task, secrets: Path) -> Store:
+    if task.url:
+        return Site(task.url, task.source_etag, secrets)
+    assert task.source is not None
+    return Store(Side.SOURCE, task.source, secrets)
 
 
 def _log(message: str, **fields: Any) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.task import Read, Task
 from multipartcopy.worker import framing
-from multipartcopy.worker.answers import Part, Sums, check_crc, check_md5, check_range, stored_etag
+from multipartcopy.worker.answers import Part, Sums, check_crc, check_md5, stored_etag
 from multipartcopy.worker.budget import Budget
 from multipartcopy.worker.errors import Failure, Side
 from multipartcopy.worker.http import Connection, Store
@@ -134,17 +134,17 @@ class Stream:
     def _open(self, part: Part) -> HTTPResponse:
         version = self._origin.version_id
         last = part.offset + part.length - 1
-        headers = {"Range": f"bytes={part.offset}-{last}", "If-Match": f'"{self._etag}"'}
+        headers = {"Range": f"bytes={part.offset}-{last}", **self._origin.conditions(self._etag)}
         query = {"versionId": version} if version else {}
         self._pace.wait(self._origin.side)
         self._from.request("GET", query, headers, EMPTY_PAYLOAD)
         body = self._from.answer()
-        check_range(body, part, side=self._origin.side, size=self._task.size, etag=self._etag)
+        self._origin.check_range(body, part, size=self._task.size, etag=self._etag)
         return body
 
     def _read(self, part: Part, body: HTTPResponse) -> tuple[str, int]:
         sums = Sums(md5=False)
-        for chunk in self._chunks(part, body):
+        for chunk in self._chunks(part.length, body):
             sums.update(chunk)
         return "", sums.crc
 
@@ -184,7 +184,7 @@ class Stream:
             self._to.request("PUT", query, headers, UNSIGNED_TRAILER, wire_length)
         else:
             self._to.request("PUT", query, {}, UNSIGNED_PAYLOAD, part.length)
-        for index, chunk in enumerate(self._chunks(part, body)):
+        for index, chunk in enumerate(self._chunks(part.length, body)):
             sums.update(chunk)
             self._to.send(self._framed(chunk, first=index == 0) if framed else chunk)
             self.sent += len(chunk)
@@ -198,10 +198,10 @@ class Stream:
         self._buffer[start : framing.HEAD] = head
         return self._buffer[start : framing.HEAD + len(chunk)]
 
-    def _chunks(self, part: Part, body: HTTPResponse) -> Iterator[memoryview]:
-        """The body, one buffer after the other, each overwritten by the next."""
-        for start in range(0, part.length, framing.CHUNK):
-            end = framing.HEAD + min(framing.CHUNK, part.length - start)
+    def _chunks(self, length: int, body: HTTPResponse) -> Iterator[memoryview]:
+        """``length`` bytes of the body, one buffer after the other, each overwritten by the next."""
+        for start in range(0, length, framing.CHUNK):
+            end = framing.HEAD + min(framing.CHUNK, length - start)
             chunk = self._buffer[framing.HEAD : end]
             if self._budget:
                 self._budget.take(len(chunk))

@@ -53,6 +53,8 @@ class Copier(Stream):
         budget: Budget | None = None,
     ) -> None:
         super().__init__(task, source, destination, patience, stop, trailers, pace, budget)
+        assert task.source is not None
+        self._source = task.source
         self._asked = Connection(destination, silence=patience.copy, step=patience.copy)
 
     def _try(self, part: Part) -> tuple[str, int | None]:
@@ -67,7 +69,7 @@ class Copier(Stream):
         """Raises Failure. A store sends the head of its answer, 200, before it knows how it will end."""
         task = self._task
         headers = {
-            "x-amz-copy-source": copy_source(task.source),
+            "x-amz-copy-source": copy_source(self._source),
             "x-amz-copy-source-if-match": f'"{task.source_etag}"',
         }
         if part.length < task.size:  # Of a source of 5 MB or less no range is taken.

@@ -122,7 +122,8 @@ def test_where_it_goes(destination: str, key: str):
 @pytest.mark.parametrize(
     ("source", "destination", "words"),
     [
-        ("https://host/file", "s3://mirror/", "a source behind a plain URL is not supported yet"),
+        ("https://host/file", "s3://mirror/", "there are --source-headers-secret and"),
+        ("https://host/", "s3://mirror/", "there are --source-headers-secret and"),
         ("s3://climate/k", "https://host/file", "a destination is written by S3"),
         ("s3://climate", "s3://mirror/k", "'s3://climate' names no object"),
         ("climate/k", "s3://mirror/k", "'climate/k' is no URL of S3"),
@@ -131,6 +132,27 @@ def test_where_it_goes(destination: str, key: str):
 )
 def test_what_is_no_object(source: str, destination: str, words: str):
     assert words in problem("copy", source, destination, *KEYS)
+
+
+def test_a_source_that_is_a_url():
+    url = "https://host/a/era5%202025.grib?signature=abc"
+    words = ["--source-headers-secret=h", "--source-ca-secret=ca", "--destination-secret=to"]
+    made = manifest.build(parser().parse_args(["copy", url, "s3://mirror/", *words]))["spec"]
+    assert made["source"] == {
+        "http": {"url": url, "headersSecretRef": {"name": "h"}, "caSecretRef": {"name": "ca"}}
+    }
+    assert made["destination"]["s3"]["key"] == "era5 2025.grib"
+    assert list(invalid(SPEC, made, "spec")) == []
+
+
+def test_a_url_without_a_name_needs_a_key():
+    said = problem("copy", "https://host/?id=1", "s3://mirror/", "--destination-secret=to")
+    assert said == "'s3://mirror/' names no object: write s3://BUCKET/KEY"
+
+
+def test_an_object_has_no_headers():
+    words = "--source-headers-secret is for a source that is a URL"
+    assert problem(*COPY, *KEYS, "--source-headers-secret=h") == words
 
 
 @pytest.mark.parametrize(

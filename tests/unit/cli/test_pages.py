@@ -253,7 +253,14 @@ class TestDescribe:
         assert "Source        s3://from/key at AWS us-east-1 (anonymous)" in lines
 
     def test_a_source_of_a_kind_that_is_newer(self):
-        assert get.place({"http": {"url": "https://a"}}) == "http:{'url': 'https://a'}"
+        assert get.place({"ftp": {"url": "ftp://a"}}) == "ftp:{'url': 'ftp://a'}"
+
+    def test_a_url_is_shown_without_what_may_be_a_secret(self):
+        source = {"http": {"url": "https://me:pass@a/b?signature=s#f"}}
+        assert get.place(source) == "https://a/b"
+        assert describe.side(source) == "https://a/b"
+        source["http"]["headersSecretRef"] = {"name": "h"}
+        assert describe.side(source) == "https://a/b (headers of Secret h)"
 
     def test_the_page_is_plain_text(self, api: Api, run: Command, capsys: Any):
         api.add("era5", ended("Failed"))
