@@ -319,7 +319,8 @@ class Cluster:
             directory.mkdir(parents=True)
             for source in volume["projected"]["sources"]:
                 data = self.secrets[source["secret"]["name"]]
-                for item in source["secret"]["items"]:
+                every = [{"key": key, "path": key} for key in data]
+                for item in source["secret"].get("items", every):
                     if item["key"] in data:
                         (directory / item["path"]).write_text(data[item["key"]])
         return home / "secrets"
