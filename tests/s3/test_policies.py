@@ -5,6 +5,7 @@ MinIO holds everybody to a bucket's policy, so a copy without credentials may do
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from dev.servers import Server
 from multipartcopy.api.reasons import Reason
 from tests.pages import blocks
 from tests.s3.copying import PART, PUT_PART_2, Copy, Pair, copying, pair
-from tests.s3.local_cluster import shortened
+from tests.s3.local_cluster import IMPATIENT, shortened
 
 SOURCE, DESTINATION = (
     json.loads(block.text) for block in blocks("json") if block.page.name == "security.md"
@@ -113,5 +114,7 @@ def test_they_are_enough_to_take_a_damaged_object_away(copy: Copy) -> None:
     ],
 )
 def test_what_is_left_out_is_missed(copy: Copy, action: str) -> None:
+    # Without a list of its parts nobody sees that an upload is gone.
+    copy.limits = replace(IMPATIENT, abort_grace_seconds=2)
     start(copy, without=action)
     assert copy.end() == Reason.ACCESS_DENIED, copy.message
