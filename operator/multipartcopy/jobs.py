@@ -163,7 +163,7 @@ def build_task(spec: Spec, status: Status, work: list[Work]) -> Task:
         url=_url(spec, status, status.source),
         source_etag=status.source.etag,
         size=status.source.size,
-        destination=spec.destination.s3,
+        destination=spec.destination.s3.location,
         upload_id=status.upload.id,
         attempt=status.attempt,
         run=status.run,

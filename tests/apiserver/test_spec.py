@@ -76,6 +76,18 @@ ACCEPTED: dict[str, Changes] = {
         f"{DESTINATION}.endpoint": "http://minio:9000",
     },
     "by the store and read again": {"mode": "ServerSide", "verification": "ReadBack"},
+    "what the object is made with": {
+        f"{DESTINATION}.contentType": "text/csv; charset=utf-8",
+        f"{DESTINATION}.contentEncoding": "gzip",
+        f"{DESTINATION}.contentDisposition": 'attachment; filename="a b.csv"',
+        f"{DESTINATION}.contentLanguage": "en, de",
+        f"{DESTINATION}.cacheControl": "no-cache",
+        f"{DESTINATION}.metadata": {"who": "ich, Ω", "a.b_c-1": ""},
+        f"{DESTINATION}.tags": {"Team/a b": "x", "k" * 128: "v" * 256},
+        f"{DESTINATION}.storageClass": "STANDARD_IA",
+    },
+    "as much metadata as S3 takes": {f"{DESTINATION}.metadata": {"a": "x" * 1023, "b": "x" * 1023}},
+    "an archived object that is not read again": {f"{DESTINATION}.storageClass": "DEEP_ARCHIVE"},
     "no retries": {"backoffLimitPerBatch": 0},
     "deadline": {"activeDeadlineSeconds": 1},
     "deleted at once": {"ttlSecondsAfterFinished": 0},
@@ -94,6 +106,8 @@ PART_SIZE = "write Auto, or a whole quantity from 5Mi to 5Gi, for example 64Mi"
 STREAMS = "write Auto, or a number of parts from 1 to 16"
 BANDWIDTH = "write a whole quantity of bytes per second of at least 1Mi, for example 100Mi"
 MEMORY = "write a whole quantity of at least 16Mi, for example 64Mi"
+METADATA_KEYS = "write keys of metadata in lower-case letters, digits, '.', '_' and '-'"
+TAG_KEYS = "write keys of tags of 1 to 128 characters that do not begin with aws:"
 DOTS = 'write a key without the path segments "." and ".."'
 
 REFUSED: dict[str, tuple[Changes, str]] = {
@@ -233,6 +247,41 @@ REFUSED: dict[str, tuple[Changes, str]] = {
     "by the store with each part's MD5": (
         {"mode": "ServerSide", "verification": "PartMD5"},
         "write verification Auto or ReadBack, or mode Auto",
+    ),
+    "content type in two lines": (
+        {f"{DESTINATION}.contentType": "text/csv\nx: y"},
+        "spec.destination.s3.contentType in body should match",
+    ),
+    "content type of the source": ({f"{SOURCE}.contentType": "text/csv"}, "unknown field"),
+    "metadata in capitals": ({f"{DESTINATION}.metadata": {"Who": "me"}}, METADATA_KEYS),
+    "metadata with a colon": ({f"{DESTINATION}.metadata": {"a:b": "me"}}, METADATA_KEYS),
+    "metadata without a name": ({f"{DESTINATION}.metadata": {"": "me"}}, METADATA_KEYS),
+    "metadata that marks a copy": (
+        {f"{DESTINATION}.metadata": {"multipartcopy-source": "me"}},
+        "write another key than multipartcopy-source",
+    ),
+    "metadata in two lines": (
+        {f"{DESTINATION}.metadata": {"who": "a\nb"}},
+        "spec.destination.s3.metadata.who in body should match",
+    ),
+    "more metadata than S3 takes": (
+        {f"{DESTINATION}.metadata": {"a": "x" * 1024, "b": "x" * 1023}},
+        "write metadata of at most 2048 characters",
+    ),
+    "many tags": (
+        {f"{DESTINATION}.tags": {str(n): "" for n in range(11)}},
+        "must have at most 10 items",
+    ),
+    "a tag without a key": ({f"{DESTINATION}.tags": {"": "x"}}, TAG_KEYS),
+    "a tag with a long key": ({f"{DESTINATION}.tags": {"k" * 129: "x"}}, TAG_KEYS),
+    "a tag of AWS": ({f"{DESTINATION}.tags": {"aws:x": "x"}}, TAG_KEYS),
+    "storage class in words": (
+        {f"{DESTINATION}.storageClass": "cold"},
+        "spec.destination.s3.storageClass in body should match",
+    ),
+    "an archived object that is read again": (
+        {f"{DESTINATION}.storageClass": "GLACIER", "verification": "ReadBack"},
+        "an archived object cannot be read again",
     ),
     "many retries": ({"backoffLimitPerBatch": 101}, "should be less than or equal to 100"),
     "deadline at once": ({"activeDeadlineSeconds": 0}, "should be greater than or equal to 1"),

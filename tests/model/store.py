@@ -23,6 +23,7 @@ from multipartcopy.s3.control import (
     StoredPart,
 )
 from multipartcopy.s3.errors import Kind, S3Error
+from multipartcopy.s3.properties import Wanted
 
 
 class Conditions(StrEnum):
@@ -280,7 +281,7 @@ class Client:
     def list_uploads(self) -> tuple[list[ListedUpload], datetime]:
         return self._call(self, "list_uploads", lambda: self._bucket.list_uploads(self._key))
 
-    def create_upload(self, like: ObjectInfo, stamp: str, *, checksum: bool) -> CreatedUpload:
+    def create_upload(self, wanted: Wanted, stamp: str, *, checksum: bool) -> CreatedUpload:
         def serve() -> CreatedUpload:
             return self._bucket.create_upload(self._key, stamp, ours=True, checksum=checksum)
 
@@ -301,7 +302,7 @@ class Client:
 
         return self._call(self, "complete", serve)
 
-    def put_empty(self, like: ObjectInfo, stamp: str, precondition: Precondition) -> str:
+    def put_empty(self, wanted: Wanted, stamp: str, precondition: Precondition) -> str:
         def serve() -> str:
             return self._bucket.put_empty(self._key, stamp, precondition)
 

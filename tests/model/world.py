@@ -23,9 +23,11 @@ from multipartcopy.api.spec import (
     Mode,
     Overwrite,
     Reference,
+    S3Destination,
     S3Location,
     Side,
     Spec,
+    Target,
     VerificationMode,
     Worker,
 )
@@ -187,13 +189,12 @@ class World:
         for _ in range(scenario.uploads):
             self.stranger_uploads(KEY, parts=0)
         self.cluster.secrets = dict(SECRETS)
-        sides = [
-            Side(S3Location(f"bucket-{side}", KEY, endpoint, secret_ref=Reference(side)))
-            for side in ("from", "to")
-            for endpoint in ["http://to:1" if scenario.within else f"http://{side}:1"]
-        ]
+        origin = "http://to:1" if scenario.within else "http://from:1"
+        source = S3Location("bucket-from", KEY, origin, secret_ref=Reference("from"))
+        target = S3Destination("bucket-to", KEY, "http://to:1", secret_ref=Reference("to"))
         spec = Spec(
-            *sides,
+            Side(source),
+            Target(target),
             mode=scenario.mode,
             part_size=str(PART_SIZE),
             parallelism=scenario.parallelism,

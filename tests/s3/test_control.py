@@ -11,19 +11,14 @@ from multipartcopy.s3.control import (
     Access,
     CompletedPart,
     Credentials,
-    ObjectInfo,
     Precondition,
     Store,
 )
 from multipartcopy.s3.errors import Kind, S3Error
+from multipartcopy.s3.properties import Properties, Wanted
 
 MiB = 1 << 20
-LIKE = ObjectInfo(
-    size=1,
-    etag="e",
-    headers={"ContentType": "text/x", "CacheControl": "no-cache"},
-    metadata={"who": "me"},
-)
+LIKE = Wanted(kept=Properties({"ContentType": "text/x", "CacheControl": "no-cache"}, {"who": "me"}))
 NOT_THERE = Precondition(if_none_match=True)
 
 
@@ -80,7 +75,7 @@ def test_the_life_of_an_upload(server: Server, location: S3Location, store: Stor
     head = store.head()
     assert (head.etag, head.size) == (etag, len(body))
     assert head.crc64nvme
-    assert head.headers == LIKE.headers
+    assert head.headers == LIKE.kept.headers
     assert head.metadata == {"who": "me", "multipartcopy-source": "stamp"}
     assert not store.upload_exists(upload)
     assert store.part_layout(head) == 5 * MiB
@@ -171,7 +166,7 @@ def test_another_object_than_was_seen_is_not_deleted(
 def test_an_empty_object(store: Store):
     store.put_empty(LIKE, "stamp", NOT_THERE)
     head = store.head()
-    assert (head.size, head.headers) == (0, LIKE.headers)
+    assert (head.size, head.headers) == (0, LIKE.kept.headers)
     with pytest.raises(S3Error) as caught:
         store.put_empty(LIKE, "stamp", NOT_THERE)
     assert caught.value.kind is Kind.PRECONDITION
@@ -179,7 +174,7 @@ def test_an_empty_object(store: Store):
 
 def test_metadata_that_leaves_no_room_for_the_stamp(store: Store):
     full = {"full": "x" * 2030}
-    like = ObjectInfo(size=0, etag="e", metadata=full)
+    like = Wanted(kept=Properties(metadata=full))
     store.put_empty(like, "stamp", NOT_THERE)
     assert store.head().metadata == full
 

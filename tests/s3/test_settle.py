@@ -14,9 +14,11 @@ from dev.servers import ACCESS_KEY, SECRET_KEY, Server
 from multipartcopy.api.spec import (
     Overwrite,
     Reference,
+    S3Destination,
     S3Location,
     Side,
     Spec,
+    Target,
     VerificationMode,
 )
 from multipartcopy.api.status import Phase, Pin, Plan, Upload
@@ -38,11 +40,11 @@ from multipartcopy.reconcile.facts import Facts, Limits
 from multipartcopy.s3.control import (
     Access,
     Credentials,
-    ObjectInfo,
     Precondition,
     Store,
     StoredPart,
 )
+from multipartcopy.s3.properties import Properties, Wanted
 from tests.unit.facts import CLAIMED, facts
 
 PART = 5 << 20
@@ -96,9 +98,10 @@ def begin(server: Server, overwrite: Overwrite, there: bytes | None = None) -> C
     bucket = f"settle-{secrets.token_hex(4)}"
     server.client().create_bucket(Bucket=bucket)
     data = secrets.token_bytes(PART + 1000)
-    side = S3Location(bucket, "from", server.endpoint, secret_ref=Reference("s"))
-    to = replace(side, key="to")
-    spec = Spec(Side(side), Side(to), overwrite=overwrite)
+    secret = Reference("s")
+    side = S3Location(bucket, "from", server.endpoint, secret_ref=secret)
+    to = S3Destination(bucket, "to", server.endpoint, secret_ref=secret)
+    spec = Spec(Source(side), Target(to), overwrite=overwrite)
     store = Store("destination", to, Access(Credentials(ACCESS_KEY, SECRET_KEY)))
     effects = Effects(StubKube(), Image("i"), None, Limits())  # type: ignore[arg-type]
     copy = Copy(server, bucket, data, store, effects, facts(CLAIMED, spec))
@@ -325,7 +328,7 @@ def test_an_unrecorded_upload_is_aborted_and_a_strangers_is_not(server: Server):
     assert len(copy.store.list_uploads()[0]) == 1
     copy.do(ABORT)
     assert copy.store.list_uploads()[0] == []
-    like = ObjectInfo(size=1, etag="e")
+    like = Wanted()
     theirs = copy.store.create_upload(like, "theirs", checksum=False).id
     assert copy.facts.status.claim
     earlier = "2020-01-01T00:00:00Z"
@@ -341,7 +344,7 @@ def test_an_unrecorded_upload_is_aborted_and_a_strangers_is_not(server: Server):
 
 def test_metadata_that_is_not_ascii_is_kept(server: Server):
     copy = begin(server, Overwrite.NEVER)
-    like = ObjectInfo(size=0, etag="e", metadata={"who": "café"})
+    like = Wanted(kept=Properties(metadata={"who": "café"}))
     copy.store.put_empty(like, "stamp", Precondition(if_none_match=True))
     assert copy.store.head().metadata["who"] in (
         "café",

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from multipartcopy.api.report import Report, WorkerError, pack_crcs
-from multipartcopy.api.spec import Reference, S3Location, Side, Source, Spec
+from multipartcopy.api.spec import Reference, S3Destination, S3Location, Source, Spec, Target
 from multipartcopy.api.status import Claim, Phase, Pin, Plan, Status, Upload
 from multipartcopy.api.task import upload_hash
 from multipartcopy.jobs import Owner
@@ -20,7 +20,7 @@ UPLOAD = Upload("upload-1", checksum=True)
 
 SPEC = Spec(
     source=Source(S3Location("from", "key", "http://a:1", secret_ref=Reference("a"))),
-    destination=Side(S3Location("to", "key", "http://b:1", secret_ref=Reference("b"))),
+    destination=Target(S3Destination("to", "key", "http://b:1", secret_ref=Reference("b"))),
 )
 NEW = Status()
 CLAIMED = Status(

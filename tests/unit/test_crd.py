@@ -13,7 +13,7 @@ import yaml
 
 from multipartcopy.api import names
 from multipartcopy.api.codec import camel, to_json
-from multipartcopy.api.spec import Spec
+from multipartcopy.api.spec import S3Destination, S3Location, Spec
 from multipartcopy.api.status import Status
 
 ROOT = Path(__file__).parents[2]
@@ -129,12 +129,17 @@ def test_the_status_begins_unobserved_and_has_no_other_default() -> None:
 
 
 def test_source_and_destination_are_written_alike() -> None:
+    """But for what only one of them can have."""
+    own = {camel(f.name) for f in dataclasses.fields(S3Destination)}
+    own -= {camel(f.name) for f in dataclasses.fields(S3Location)}
+
     def rules(side: str) -> list[tuple[str, Schema]]:
         schema = SPEC["properties"][side]["properties"]["s3"]
         return [
             (path, {k: v for k, v in node.items() if k not in ("description", "properties")})
             for path, node in nodes(schema, "")
-            if path != ".versionId"
+            if path.removeprefix(".").partition(".")[0].removesuffix("[]")
+            not in {*own, "versionId"}
         ]
 
     assert rules("source") == rules("destination")
@@ -172,7 +177,9 @@ def test_the_columns() -> None:
 def test_the_full_sample_has_every_field() -> None:
     documents = yaml.safe_load_all((ROOT / "manifests/samples/full.yaml").read_text())
     (sample,) = (d for d in documents if d["kind"] == names.KIND)
-    written = {path for path, _ in values(sample["spec"], "spec")}
+    maps = {path.removesuffix("[]") for path, _ in nodes(SPEC, "spec") if path.endswith("[]")}
+    paths = (path.rpartition(".") for path, _ in values(sample["spec"], "spec"))
+    written = {f"{up}[]" if up in maps else f"{up}{dot}{name}" for up, dot, name in paths}
     # Each side may carry either of these two, and the sample shows one of each.
     exclusive = {"secretRef", "secretRef.name", "anonymous", "caSecretRef", "caSecretRef.name"}
     either = {f"spec.{side}.s3.{name}" for side in ("source", "destination") for name in exclusive}

@@ -12,7 +12,7 @@ from kubernetes.client import ApiException
 from multipartcopy import __main__
 from multipartcopy.api.codec import to_json
 from multipartcopy.api.reasons import Reason
-from multipartcopy.api.spec import Reference, S3Location, Side, Source
+from multipartcopy.api.spec import Reference, S3Location, Source, Target
 from multipartcopy.api.status import Upload
 from multipartcopy.api.task import Work, decode_task
 from multipartcopy.handlers import settings
@@ -55,8 +55,10 @@ def test_a_job_has_an_index_for_each_batch_with_a_missing_part():
 def test_a_task_fits_into_an_environment_string():
     """However it is cut: the rest of the work is for the next run."""
     key = "\x7f" * 1024
-    side = Side(replace(SPEC.source.s3, key=key, endpoint="https://" + "h" * 200))
-    spec = replace(SPEC, source=Source(side.s3), destination=side)
+    long = {"key": key, "endpoint": "https://" + "h" * 200}
+    source = Source(replace(SPEC.source.s3, **long))
+    destination = Target(replace(SPEC.destination.s3, **long, metadata={"long": "x" * 2048}))
+    spec = replace(SPEC, source=source, destination=destination)
     upload = replace(UPLOADING, upload=Upload("u" * 2048))
     for parts in ("1", ",".join(str(n) for n in range(9_001, 9_128, 2))):
         work = [Work(n, parts) for n in range(10_000)]

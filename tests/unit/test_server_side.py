@@ -10,8 +10,8 @@ from multipartcopy.api.spec import (
     Mode,
     Reference,
     S3Location,
-    Side,
     Source,
+    Target,
     VerificationMode,
 )
 from multipartcopy.api.status import (
@@ -61,7 +61,7 @@ STORE = "http://s3:9000"
 WITHIN = replace(
     SPEC,
     source=Source(replace(SPEC.source.s3, endpoint=STORE)),
-    destination=Side(replace(SPEC.destination.s3, endpoint=STORE)),
+    destination=Target(replace(SPEC.destination.s3, endpoint=STORE)),
 )
 ALONE = replace(WITHIN, mode=Mode.SERVER_SIDE)
 READ_BACK = replace(WITHIN, verification=VerificationMode.READ_BACK)

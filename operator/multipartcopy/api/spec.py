@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -117,8 +117,32 @@ class Source:
 
 
 @dataclass(frozen=True)
+class S3Destination(S3Location):
+    """And what the object there is made with, besides its bytes; it wins over what is kept of the source."""
+
+    content_type: str | None = None
+    content_encoding: str | None = None
+    content_disposition: str | None = None
+    content_language: str | None = None
+    cache_control: str | None = None
+    metadata: Mapping[str, str] | None = None
+    tags: Mapping[str, str] | None = None
+    storage_class: str | None = None
+
+    @property
+    def location(self) -> S3Location:
+        """All of it that a worker needs."""
+        return S3Location(**{f.name: getattr(self, f.name) for f in fields(S3Location)})
+
+
+@dataclass(frozen=True)
 class Side:
     s3: S3Location
+
+
+@dataclass(frozen=True)
+class Target:
+    s3: S3Destination
 
 
 @dataclass(frozen=True)
@@ -131,7 +155,7 @@ class Worker:
 @dataclass(frozen=True)
 class Spec:
     source: Source
-    destination: Side
+    destination: Target
     mode: Mode = Mode.AUTO
     part_size: str = "Auto"
     parallelism: int = 4

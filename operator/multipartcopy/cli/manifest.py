@@ -154,9 +154,15 @@ _HEADERS = LocationFlag(
 )
 _OF_A_URL = ("headers_secret_ref", "ca_secret_ref")
 
+_OBJECT = (
+    LocationFlag("storage-class", "storage_class", "of the object that is made", "CLASS"),
+    LocationFlag("content-type", "content_type", "of the object that is made", "TYPE"),
+)
+
 
 def location_flags(side: str) -> tuple[LocationFlag, ...]:
-    return (*_LOCATION, _VERSION, _HEADERS) if side == "source" else _LOCATION
+    own = {"source": (_VERSION, _HEADERS), "destination": _OBJECT}
+    return (*_LOCATION, *own.get(side, ()))
 
 
 def _given(options: Any, side: str) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from multipartcopy.s3.control import (
     StoredPart,
 )
 from multipartcopy.s3.errors import Kind, S3Error
+from multipartcopy.s3.properties import Wanted, given
 from multipartcopy.s3.secrets import MissingSecretError
 from multipartcopy.s3.validators import Version
 from multipartcopy.s3.web import Site
@@ -328,7 +329,7 @@ class Effects:
         status = facts.status
         assert status.source is not None
         assert status.claim is not None
-        like = self._look_again(facts, memory)
+        wanted = self._wanted(facts, memory)
         store = self._store("destination", facts, memory)
         uploads, now = store.list_uploads()
         upload = self._orphan(facts, store, uploads)
@@ -337,10 +338,15 @@ class Effects:
                 self._name_doubtful_uploads(facts, store)
                 return outcome.reclaim(facts, uploads, now)
             checksum = outcome.wants_checksum(facts)
-            created = store.create_upload(like, outcome.stamp(facts), checksum=checksum)
+            created = store.create_upload(wanted, outcome.stamp(facts), checksum=checksum)
             memory.uploads.add(created.id)
             upload = Upload(created.id, created.checksum, encrypted=created.encrypted)
         return outcome.uploading(facts, upload)
+
+    def _wanted(self, facts: Facts, memory: Memory) -> Wanted:
+        """What the object shall be made with. Raises S3Error where the source is not as it was pinned."""
+        source = self._look_again(facts, memory)
+        return Wanted(given(facts.spec.destination.s3), source.properties)
 
     def _orphan(self, facts: Facts, store: Store, uploads: list[ListedUpload]) -> Upload | None:
         """The one that a predecessor made; of two, nobody can say which is ours, and both are left."""
@@ -530,11 +536,10 @@ class Effects:
         assert intent is not None
         publish: Callable[[Precondition], str]
         if upload is None:
-            like = self._look_again(facts, memory)
-            stamp = outcome.stamp(facts)
+            wanted, stamp = self._wanted(facts, memory), outcome.stamp(facts)
 
             def publish(condition: Precondition) -> str:
-                return store.put_empty(like, stamp, condition)
+                return store.put_empty(wanted, stamp, condition)
         else:
             parts = [
                 CompletedPart(n, p.etag, _named_crc(upload, p))

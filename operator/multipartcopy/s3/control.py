@@ -3,14 +3,12 @@
 Every method raises S3Error. https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html
 """
 
-import contextlib
 import functools
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from email.header import Header
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -21,22 +19,13 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from multipartcopy.api.names import SOURCE_STAMP
 from multipartcopy.api.spec import S3Location
 from multipartcopy.api.task import Validator
 from multipartcopy.s3.address import endpoint_url, is_virtual
 from multipartcopy.s3.errors import Kind, S3Error, translate
+from multipartcopy.s3.properties import CONTENT_HEADERS, Properties, Wanted
 
 CRC64NVME = "CRC64NVME"
-_MAX_METADATA = 2048
-"""https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html"""
-_CONTENT_HEADERS = (
-    "CacheControl",
-    "ContentDisposition",
-    "ContentEncoding",
-    "ContentLanguage",
-    "ContentType",
-)
 
 
 @dataclass(frozen=True)
@@ -74,6 +63,10 @@ class ObjectInfo:
     metadata: Mapping[str, str] = field(default_factory=dict)
     validator: Validator | None = None
     ranges: bool = True
+
+    @property
+    def properties(self) -> Properties:
+        return Properties(self.headers, self.metadata)
 
 
 @dataclass(frozen=True)
@@ -174,7 +167,7 @@ class Store:
             version_id=answer.get("VersionId"),
             crc64nvme=answer.get("ChecksumCRC64NVME") if full else None,
             encrypted_by_key=_is_encrypted(answer),
-            headers={name: answer[name] for name in _CONTENT_HEADERS if answer.get(name)},
+            headers={name: answer[name] for name in CONTENT_HEADERS if answer.get(name)},
             metadata=answer.get("Metadata", {}),
         )
 
@@ -253,7 +246,7 @@ class Store:
             }
         return uploads, _date(answer)
 
-    def create_upload(self, like: ObjectInfo, stamp: str, *, checksum: bool) -> CreatedUpload:
+    def create_upload(self, wanted: Wanted, stamp: str, *, checksum: bool) -> CreatedUpload:
         """CreateMultipartUpload, with CRC64NVME of the full object if ``checksum``.
 
         A store that refuses the checksum is asked again without it; one that ignores it does not echo it.
@@ -262,7 +255,7 @@ class Store:
             self._do,
             "CreateMultipartUpload",
             self._once.create_multipart_upload,
-            **self._attributes(like, stamp),
+            **wanted.arguments(stamp),
         )
         algorithm = {"ChecksumAlgorithm": CRC64NVME, "ChecksumType": "FULL_OBJECT"}
         try:
@@ -341,13 +334,13 @@ class Store:
         )
         return _etag(answer.get("ETag", ""))
 
-    def put_empty(self, like: ObjectInfo, stamp: str, precondition: Precondition) -> str:
+    def put_empty(self, wanted: Wanted, stamp: str, precondition: Precondition) -> str:
         """PutObject of zero bytes: the ETag without quotes."""
         answer = self._do(
             "PutObject",
             self._once.put_object,
             Body=b"",
-            **self._attributes(like, stamp),
+            **wanted.arguments(stamp),
             **precondition.arguments(),
         )
         return _etag(answer.get("ETag", ""))
@@ -381,14 +374,6 @@ class Store:
     @property
     def _version(self) -> dict[str, str]:
         return {"VersionId": self._location.version_id} if self._location.version_id else {}
-
-    @staticmethod
-    def _attributes(like: ObjectInfo, stamp: str) -> dict[str, Any]:
-        metadata = {k: _ascii(v) for k, v in like.metadata.items() if k != SOURCE_STAMP}
-        used = sum(len(k.encode()) + len(v.encode()) for k, v in metadata.items())
-        if used + len(SOURCE_STAMP) + len(stamp) <= _MAX_METADATA:
-            metadata[SOURCE_STAMP] = stamp
-        return {**{k: _ascii(v) for k, v in like.headers.items()}, "Metadata": metadata}
 
     def _do(
         self,
@@ -497,18 +482,6 @@ def _etag(text: str) -> str:
 def _is_encrypted(answer: Mapping[str, Any]) -> bool:
     """With a key of KMS or of the customer."""
     return "aws:kms" in answer.get("ServerSideEncryption", "") or "SSECustomerAlgorithm" in answer
-
-
-def _ascii(value: str) -> str:
-    """As S3 itself writes what is not ASCII: RFC 2047. boto reads header bytes as Latin-1.
-
-    https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
-    """
-    if value.isascii():
-        return value
-    with contextlib.suppress(UnicodeError):
-        value = value.encode("latin-1").decode()
-    return Header(value, "utf-8", maxlinelen=_MAX_METADATA).encode()
 
 
 def _date(answer: Mapping[str, Any]) -> datetime:

@@ -77,6 +77,13 @@ def test_all_that_a_side_can_say():
     }
 
 
+def test_what_the_object_is_made_with():
+    words = ["--destination-storage-class=STANDARD_IA", "--destination-content-type=text/csv"]
+    destination = build(*KEYS, *words)["spec"]["destination"]["s3"]
+    assert destination["storageClass"] == "STANDARD_IA"
+    assert destination["contentType"] == "text/csv"
+
+
 def test_every_flag_is_of_the_definition():
     words = [f"{name}={value}" for name, value in EVERY_FLAG.items()]
     made = build(*KEYS, *words, "--suspend")
