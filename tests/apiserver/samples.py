@@ -4,11 +4,13 @@ import copy
 import uuid
 from typing import Any
 
+from multipartcopy.api.spec import Item
 from multipartcopy.api.status import (
     Batch,
     Claim,
     Condition,
     Destination,
+    Dropped,
     Failing,
     Intent,
     LastFailure,
@@ -85,6 +87,7 @@ FULL_STATUS = Status(
     plan=Plan(5242880, 20, 5, 4),
     claim=Claim(NOW, ("another-upload",), MD5),
     upload=Upload("an-upload", checksum=True, md5=True, encrypted=True),
+    dropped=(Dropped(Item.TAGS, "source s3://origin/a/key: GetObjectTagging: AccessDenied"),),
     batches={"0": Batch("1-2", (MD5, MD5), "AAAAAAAAAAAAAAAAAAAAAA==", 10485760)},
     without_checksum=True,
     source_reading=Reading(MD5, "1-7", "3", "AAAAAAAAAAA="),

@@ -14,6 +14,7 @@ from awscrt.checksums import crc64nvme
 
 from multipartcopy.api.names import SOURCE_STAMP
 from multipartcopy.api.report import encode_crc
+from multipartcopy.api.status import Dropped
 from multipartcopy.s3.control import (
     CompletedPart,
     CreatedUpload,
@@ -302,11 +303,13 @@ class Client:
 
         return self._call(self, "complete", serve)
 
-    def put_empty(self, wanted: Wanted, stamp: str, precondition: Precondition) -> str:
+    def put_empty(
+        self, wanted: Wanted, stamp: str, precondition: Precondition
+    ) -> tuple[str, tuple[Dropped, ...]]:
         def serve() -> str:
             return self._bucket.put_empty(self._key, stamp, precondition)
 
-        return self._call(self, "put_empty", serve)
+        return self._call(self, "put_empty", serve), ()
 
     def delete(self, info: ObjectInfo) -> None:
         self._call(self, "delete", lambda: self._bucket.delete(self._key, info.etag))

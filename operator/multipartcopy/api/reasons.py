@@ -50,6 +50,7 @@ class Reason(StrEnum):
     BUCKET_NOT_FOUND = "BucketNotFound"
     DESTINATION_EXISTS = "DestinationExists"
     DESTINATION_CHANGED = "DestinationChanged"
+    NOT_PRESERVED = "NotPreserved"
     REQUEST_REFUSED = "RequestRefused"
     RANGE_NOT_SUPPORTED = "RangeNotSupported"
     INVALID_SPEC = "InvalidSpec"

@@ -36,6 +36,34 @@ class VerificationMode(StrEnum):
     NONE = "None"
 
 
+class Keep(StrEnum):
+    """Whether something of the source besides its bytes is kept; best effort: unless a store does not let us."""
+
+    REQUIRED = "Required"
+    BEST_EFFORT = "BestEffort"
+    IGNORE = "Ignore"
+
+
+class Item(StrEnum):
+    """What can be kept, as the fields of :class:`Preserve` are named in the API."""
+
+    CONTENT_HEADERS = "contentHeaders"
+    METADATA = "metadata"
+    TAGS = "tags"
+    STORAGE_CLASS = "storageClass"
+
+
+@dataclass(frozen=True)
+class Preserve:
+    content_headers: Keep = Keep.BEST_EFFORT
+    metadata: Keep = Keep.BEST_EFFORT
+    tags: Keep = Keep.IGNORE
+    storage_class: Keep = Keep.IGNORE
+
+    def items(self, keep: Keep) -> frozenset[Item]:
+        return frozenset(item for item in Item if getattr(self, item.name.lower()) is keep)
+
+
 @dataclass(frozen=True)
 class Reference:
     """A Secret in the namespace of the resource."""
@@ -162,6 +190,7 @@ class Spec:
     bandwidth_limit: str | None = None
     worker: Worker = field(default_factory=Worker)
     overwrite: Overwrite = Overwrite.IF_DIFFERENT
+    preserve: Preserve = field(default_factory=Preserve)
     verification: VerificationMode = VerificationMode.AUTO
     suspend: bool = False
     backoff_limit_per_batch: int = 3

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from multipartcopy.api.ranges import parse_ranges
+from multipartcopy.api.spec import Item
 from multipartcopy.api.task import Read, Validator
 
 
@@ -240,6 +241,14 @@ class Destination:
 
 
 @dataclass(frozen=True)
+class Dropped:
+    """What of the source was not kept, though ``spec.preserve`` asks for it; ``reason`` is a sentence for people."""
+
+    item: Item
+    reason: str
+
+
+@dataclass(frozen=True)
 class Status:
     observed_generation: int = -1
     phase: Phase = Phase.PENDING
@@ -258,6 +267,7 @@ class Status:
     plan: Plan | None = None
     claim: Claim | None = None
     upload: Upload | None = None
+    dropped: tuple[Dropped, ...] = ()
     batches: Mapping[str, Batch] = field(default_factory=dict)
     without_checksum: bool = False
     """The store took CRC64NVME for the upload and then refused it with the parts: this attempt goes without."""

@@ -342,6 +342,8 @@ def proof(status: Object) -> list[str]:
     if made:
         version = f", version {made['versionId']}" if made.get("versionId") else ""
         lines.append(f"the object has {made['size']} bytes and the ETag {made['etag']}{version}")
+    for left_out in status.get("dropped", []):
+        lines.append(f"not kept: {left_out['item']}: {_line(left_out['reason'])}")
     return lines
 
 

@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from multipartcopy.api import names
 from multipartcopy.api.reasons import Reason, reason_of
 from multipartcopy.api.report import encode_crc
-from multipartcopy.api.spec import Mode, Overwrite
-from multipartcopy.api.status import Phase, Upload
+from multipartcopy.api.spec import Keep, Mode, Overwrite
+from multipartcopy.api.status import Dropped, Phase, Upload
 from multipartcopy.api.task import Validator, Work
 from multipartcopy.jobs import Image, build_job
 from multipartcopy.kube import Kube, KubeError, TooLargeError
 from multipartcopy.metrics import Metrics
 from multipartcopy.reconcile import decide as steps
-from multipartcopy.reconcile import ledger, outcome, settle, writer
+from multipartcopy.reconcile import keeping, ledger, outcome, settle, writer
 from multipartcopy.reconcile.access import read_access
 from multipartcopy.reconcile.decide import Action, Wait, Write, give_up
 from multipartcopy.reconcile.facts import (
@@ -37,7 +37,7 @@ from multipartcopy.s3.control import (
     StoredPart,
 )
 from multipartcopy.s3.errors import Kind, S3Error
-from multipartcopy.s3.properties import Wanted, given
+from multipartcopy.s3.properties import Wanted
 from multipartcopy.s3.secrets import MissingSecretError
 from multipartcopy.s3.validators import Version
 from multipartcopy.s3.web import Site
@@ -329,7 +329,7 @@ class Effects:
         status = facts.status
         assert status.source is not None
         assert status.claim is not None
-        wanted = self._wanted(facts, memory)
+        wanted, dropped = self._wanted(facts, memory)
         store = self._store("destination", facts, memory)
         uploads, now = store.list_uploads()
         upload = self._orphan(facts, store, uploads)
@@ -341,12 +341,28 @@ class Effects:
             created = store.create_upload(wanted, outcome.stamp(facts), checksum=checksum)
             memory.uploads.add(created.id)
             upload = Upload(created.id, created.checksum, encrypted=created.encrypted)
-        return outcome.uploading(facts, upload)
+            dropped += created.dropped
+        return outcome.uploading(outcome.dropping(facts, dropped), upload)
 
-    def _wanted(self, facts: Facts, memory: Memory) -> Wanted:
-        """What the object shall be made with. Raises S3Error where the source is not as it was pinned."""
-        source = self._look_again(facts, memory)
-        return Wanted(given(facts.spec.destination.s3), source.properties)
+    def _wanted(self, facts: Facts, memory: Memory) -> tuple[Wanted, tuple[Dropped, ...]]:
+        """What the object shall be made with, and what of the source it cannot be.
+
+        Raises S3Error where the source is not as it was pinned, or does not tell what is required.
+        """
+        info, tags = self._look_again(facts, memory), {}
+        dropped: tuple[Dropped, ...] = ()
+        if facts.spec.preserve.tags is not Keep.IGNORE:
+            try:
+                tags = self._tags(facts, memory)
+            except S3Error as error:
+                dropped = (keeping.unread_tags(facts.spec, error),)
+        return keeping.wanted(facts.spec, info, tags), dropped
+
+    def _tags(self, facts: Facts, memory: Memory) -> dict[str, str]:
+        if facts.spec.source.http:
+            where = str(facts.spec.source.http)
+            raise S3Error("source", where, "GetURL", Kind.PERMANENT, "NoTags", "a URL has no tags")
+        return self._store("source", facts, memory).tags()
 
     def _orphan(self, facts: Facts, store: Store, uploads: list[ListedUpload]) -> Upload | None:
         """The one that a predecessor made; of two, nobody can say which is ours, and both are left."""
@@ -436,7 +452,8 @@ class Effects:
             return changed
         error, answered = None, ""
         try:
-            answered = self._publish(facts, memory, store)
+            answered, dropped = self._publish(facts, memory, store)
+            facts = outcome.dropping(facts, (*facts.status.dropped, *dropped))
         except S3Error as refusal:
             if refusal.kind is Kind.DENIED:
                 raise  # Given time to be mended, as everywhere.
@@ -530,30 +547,34 @@ class Effects:
                 sentence = outcome.doubtful(facts, other.id)
                 self._name_left_behind(facts, [other.id], sentence, ours=False)
 
-    def _publish(self, facts: Facts, memory: Memory, store: Store) -> str:
-        """Returns the ETag that the store answers, possibly empty."""
+    def _publish(
+        self, facts: Facts, memory: Memory, store: Store
+    ) -> tuple[str, tuple[Dropped, ...]]:
+        """Returns the ETag that the store answers, possibly empty, and what was not kept for it."""
         intent, upload = facts.status.completing, facts.status.upload
         assert intent is not None
-        publish: Callable[[Precondition], str]
+        publish: Callable[[Precondition], tuple[str, tuple[Dropped, ...]]]
         if upload is None:
-            wanted, stamp = self._wanted(facts, memory), outcome.stamp(facts)
+            (wanted, unread), stamp = self._wanted(facts, memory), outcome.stamp(facts)
 
-            def publish(condition: Precondition) -> str:
-                return store.put_empty(wanted, stamp, condition)
+            def publish(condition: Precondition) -> tuple[str, tuple[Dropped, ...]]:
+                etag, dropped = store.put_empty(wanted, stamp, condition)
+                return etag, unread + dropped
         else:
             parts = [
                 CompletedPart(n, p.etag, _named_crc(upload, p))
                 for n, p in ledger.parts_of(facts.status.batches).items()
             ]
 
-            def publish(condition: Precondition) -> str:
-                return store.complete(
+            def publish(condition: Precondition) -> tuple[str, tuple[Dropped, ...]]:
+                etag = store.complete(
                     upload.id,
                     parts,
                     size=intent.size,
                     crc64nvme=intent.crc64nvme if upload.checksum else None,
                     precondition=condition,
                 )
+                return etag, ()
 
         try:
             return publish(Precondition(intent.if_match, intent.if_none_match))

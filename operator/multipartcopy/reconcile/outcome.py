@@ -14,6 +14,7 @@ from multipartcopy.api.spec import Mode, Overwrite, S3Location, Spec, Verificati
 from multipartcopy.api.status import (
     Claim,
     Destination,
+    Dropped,
     Intent,
     Phase,
     Pin,
@@ -27,7 +28,7 @@ from multipartcopy.api.status import (
 )
 from multipartcopy.api.task import Validator
 from multipartcopy.plan import AUTO, PlanError, make_plan
-from multipartcopy.reconcile import expected, ledger, proof
+from multipartcopy.reconcile import expected, keeping, ledger, proof
 from multipartcopy.reconcile.decide import WRITE_AUTO, Action, Wait, Write, fold, give_up, is_news
 from multipartcopy.reconcile.facts import (
     Facts,
@@ -47,6 +48,7 @@ _UPLOADS_KEPT = 100
 _CLAIM_LASTS = timedelta(seconds=60)
 _CANNOT_BEGIN = {Reason.SECRET_NOT_FOUND, Reason.SECRET_INVALID, Reason.ACCESS_DENIED}
 _SERIAL = "the URL serves no ranges: one pod reads it in one stream, and from its first byte after a failure"
+_REASON_LIMIT = 512
 _EMPTY_MD5 = "d41d8cd98f00b204e9800998ecf8427e"
 
 
@@ -135,6 +137,8 @@ def claim(facts: Facts, seen: Inspection) -> Write:
                 verification=verification,
             )
             message = f"the destination is equal already: {verification.detail}"
+            if others := keeping.differences(spec, source, seen.destination):
+                message += f"; its {' and '.join(others)} differ, and were left as they are"
             return succeed(facts, status, Reason.ALREADY_EQUAL, message)
     why = relay_because(spec) or seen.unreadable
     if not why and expected.is_open(pin):
@@ -259,7 +263,14 @@ def uploading(facts: Facts, upload: Upload) -> Write:
     status = replace(facts.status, upload=upload, run=1)
     assert status.plan is not None
     message = f"created the multipart upload for {status.plan.part_count} parts"
+    message += keeping.sentence(status.dropped)
     return Write(Phase.COPYING, Reason.UPLOAD_CREATED, message, status)
+
+
+def dropping(facts: Facts, dropped: Iterable[Dropped]) -> Facts:
+    """The facts, with what of the source the object is not made with; the reasons are stores' words."""
+    short = tuple(replace(d, reason=d.reason[:_REASON_LIMIT]) for d in dropped)
+    return replace_status(facts, dropped=short)
 
 
 def new_attempt(facts: Facts, limits: Limits) -> Write:
@@ -300,6 +311,7 @@ def _anew(status: Status) -> Status:
         status,
         attempt=status.attempt + 1,
         upload=None,
+        dropped=(),
         batches={},
         run=0,
         retry=None,

@@ -13,7 +13,7 @@ from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.spec import Overwrite, VerificationMode
 from multipartcopy.api.status import Phase, Reading, Status
-from multipartcopy.reconcile import ledger, proof
+from multipartcopy.reconcile import keeping, ledger, proof
 from multipartcopy.reconcile.decide import Action, Wait, Write, give_up
 from multipartcopy.reconcile.facts import Facts, Limits
 from multipartcopy.reconcile.outcome import (
@@ -87,6 +87,7 @@ def _proven(facts: Facts, status: Status, head: ObjectInfo) -> Write:
     where, size = facts.spec.destination.s3, format_bytes(status.source.size)
     by = f" by {status.mode}" if status.mode else ""
     message = f"copied {size} to {where}{by}; {verification.result}: {verification.detail}"
+    message += keeping.sentence(status.dropped)
     status = replace(status, verification=verification)
     return succeed(facts, status, Reason.COPIED, message)
 

@@ -20,10 +20,19 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from multipartcopy.api.spec import S3Location
+from multipartcopy.api.status import Dropped
 from multipartcopy.api.task import Validator
 from multipartcopy.s3.address import endpoint_url, is_virtual
 from multipartcopy.s3.errors import Kind, S3Error, translate
-from multipartcopy.s3.properties import CONTENT_HEADERS, Properties, Wanted
+from multipartcopy.s3.properties import (
+    CONTENT_HEADERS,
+    REFUSALS,
+    Properties,
+    Wanted,
+    named,
+    refused,
+    retreats,
+)
 
 CRC64NVME = "CRC64NVME"
 
@@ -61,12 +70,14 @@ class ObjectInfo:
     encrypted_by_key: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
+    storage_class: str | None = None
     validator: Validator | None = None
     ranges: bool = True
 
     @property
     def properties(self) -> Properties:
-        return Properties(self.headers, self.metadata)
+        """But for the tags, of which a HEAD tells nothing."""
+        return Properties(self.headers, self.metadata, storage_class=self.storage_class)
 
 
 @dataclass(frozen=True)
@@ -95,11 +106,15 @@ class KeyedUpload(ListedUpload):
 
 @dataclass(frozen=True)
 class CreatedUpload:
-    """``checksum``: the store took CRC64NVME for it; ``encrypted``: with a key, so ETags are no MD5s."""
+    """``checksum``: the store took CRC64NVME for it; ``encrypted``: with a key, so ETags are no MD5s.
+
+    ``dropped``: what the store refused to make it with.
+    """
 
     id: str
     checksum: bool
     encrypted: bool
+    dropped: tuple[Dropped, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -169,6 +184,7 @@ class Store:
             encrypted_by_key=_is_encrypted(answer),
             headers={name: answer[name] for name in CONTENT_HEADERS if answer.get(name)},
             metadata=answer.get("Metadata", {}),
+            storage_class=answer.get("StorageClass"),
         )
 
     def _ask_why(self, refusal: S3Error) -> None:
@@ -212,6 +228,16 @@ class Store:
         count, size = answer.get("PartsCount") or 0, answer["ContentLength"]
         return size if count > 1 and -(-info.size // size) == count else None
 
+    def tags(self) -> dict[str, str]:
+        """GetObjectTagging."""
+        try:
+            answer = self._do("GetObjectTagging", self._calm.get_object_tagging, **self._version)
+        except S3Error as error:
+            if error.code.startswith("NoSuchTagSet"):
+                return {}
+            raise
+        return {tag["Key"]: tag["Value"] for tag in answer.get("TagSet", [])}
+
     def list_uploads(self) -> tuple[list[ListedUpload], datetime]:
         """The multipart uploads in progress for exactly this key, and the store's own time.
 
@@ -251,21 +277,21 @@ class Store:
 
         A store that refuses the checksum is asked again without it; one that ignores it does not echo it.
         """
-        create = functools.partial(
-            self._do,
-            "CreateMultipartUpload",
-            self._once.create_multipart_upload,
-            **wanted.arguments(stamp),
-        )
         algorithm = {"ChecksumAlgorithm": CRC64NVME, "ChecksumType": "FULL_OBJECT"}
-        try:
-            answer = create(**(algorithm if checksum else {}))
-        except S3Error as error:
-            if not checksum or error.kind not in (Kind.PERMANENT, Kind.UNSUPPORTED):
-                raise
-            answer = create()
+
+        def create(wanted: Wanted) -> dict[str, Any]:
+            make, arguments = self._once.create_multipart_upload, wanted.arguments(stamp)
+            if checksum:
+                try:
+                    return self._do("CreateMultipartUpload", make, **arguments, **algorithm)
+                except S3Error as error:
+                    if error.kind not in (Kind.PERMANENT, Kind.UNSUPPORTED) or named(error):
+                        raise
+            return self._do("CreateMultipartUpload", make, **arguments)
+
+        answer, dropped = _less_and_less(create, wanted)
         took = checksum and answer.get("ChecksumAlgorithm") == CRC64NVME
-        return CreatedUpload(answer["UploadId"], took, _is_encrypted(answer))
+        return CreatedUpload(answer["UploadId"], took, _is_encrypted(answer), dropped)
 
     def list_parts(self, upload_id: str) -> tuple[list[StoredPart], bool]:
         """ListParts, all pages: the parts, and whether the store says that the upload has CRC64NVME."""
@@ -334,16 +360,17 @@ class Store:
         )
         return _etag(answer.get("ETag", ""))
 
-    def put_empty(self, wanted: Wanted, stamp: str, precondition: Precondition) -> str:
-        """PutObject of zero bytes: the ETag without quotes."""
-        answer = self._do(
-            "PutObject",
-            self._once.put_object,
-            Body=b"",
-            **wanted.arguments(stamp),
-            **precondition.arguments(),
-        )
-        return _etag(answer.get("ETag", ""))
+    def put_empty(
+        self, wanted: Wanted, stamp: str, precondition: Precondition
+    ) -> tuple[str, tuple[Dropped, ...]]:
+        """PutObject of zero bytes: the ETag without quotes, and what the store refused to make it with."""
+
+        def put(wanted: Wanted) -> dict[str, Any]:
+            how = {**wanted.arguments(stamp), **precondition.arguments()}
+            return self._do("PutObject", self._once.put_object, Body=b"", **how)
+
+        answer, dropped = _less_and_less(put, wanted)
+        return _etag(answer.get("ETag", "")), dropped
 
     def abort(self, upload_id: str) -> None:
         """AbortMultipartUpload; an upload that is not there is as good."""
@@ -386,6 +413,31 @@ class Store:
         except (ClientError, BotoCoreError, OSError, ValueError) as error:
             raise translate(error, self.side, str(self._location), operation) from error
         return answer
+
+
+def _less_and_less(
+    make: Callable[[Wanted], dict[str, Any]], wanted: Wanted
+) -> tuple[dict[str, Any], tuple[Dropped, ...]]:
+    """The answer to the first request that the store does not refuse, and what was left out of it."""
+    dropped: list[Dropped] = []
+    while True:
+        try:
+            return make(wanted), tuple(dropped)
+        except S3Error as error:
+            refusal, item = error, named(error)
+        if item not in wanted.kept.items() - wanted.required:
+            break
+        dropped.append(Dropped(item, str(refusal)))
+        wanted = wanted.without(item)
+    for items in retreats(wanted, refusal):
+        try:
+            answer = make(wanted.without(*items))
+        except S3Error as error:
+            if error.kind not in REFUSALS:
+                raise
+        else:
+            return answer, (*dropped, *(Dropped(item, str(refusal)) for item in items))
+    raise refused(wanted, refusal) from refusal
 
 
 _lock = threading.Lock()

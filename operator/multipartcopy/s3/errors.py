@@ -23,6 +23,7 @@ class Kind(Enum):
     NO_BUCKET = "there is no such bucket"
     PRECONDITION = "the object is not as the request demanded"
     INVALID_PART = "the store does not have a part as it was named"
+    NOT_KEPT = "the request may not be made without what is refused"
     UNSUPPORTED = "the store does not know this feature"
 
 
@@ -127,6 +128,8 @@ def _reason(kind: Kind, side: str) -> Reason:
             return Reason.SOURCE_CHANGED
         case Kind.PRECONDITION:
             return Reason.DESTINATION_CHANGED
+        case Kind.NOT_KEPT:
+            return Reason.NOT_PRESERVED
         case Kind.INVALID_PART:
             return Reason.PARTS_DISAGREE
         case Kind.RETRY if side == "source":

@@ -1,14 +1,15 @@
 """Pure: what an object is made with besides its bytes, and the arguments that ask a store for it."""
 
 import contextlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field, replace
 from email.header import Header
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from multipartcopy.api.names import SOURCE_STAMP
-from multipartcopy.api.spec import S3Destination
+from multipartcopy.api.spec import Item, S3Destination
+from multipartcopy.s3.errors import Kind, S3Error
 
 MAX_METADATA = 2048
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html"""
@@ -20,6 +21,14 @@ CONTENT_HEADERS = {
     "ContentType": "content_type",
 }
 """In boto's names and in those of the spec."""
+_NAMED = {
+    "InvalidStorageClass": Item.STORAGE_CLASS,
+    "InvalidTag": Item.TAGS,
+    "MetadataTooLarge": Item.METADATA,
+}
+"""https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html"""
+
+REFUSALS = (Kind.PERMANENT, Kind.UNSUPPORTED, Kind.DENIED)
 
 
 @dataclass(frozen=True)
@@ -31,16 +40,33 @@ class Properties:
     tags: Mapping[str, str] = field(default_factory=dict)
     storage_class: str | None = None
 
+    def items(self) -> frozenset[Item]:
+        """Those that there are."""
+        held = (self.headers, self.metadata, self.tags, self.storage_class)
+        return frozenset(item for item, value in zip(Item, held, strict=True) if value)
+
+    def only(self, items: Set[Item]) -> "Properties":
+        return Properties(
+            self.headers if Item.CONTENT_HEADERS in items else {},
+            self.metadata if Item.METADATA in items else {},
+            self.tags if Item.TAGS in items else {},
+            self.storage_class if Item.STORAGE_CLASS in items else None,
+        )
+
 
 @dataclass(frozen=True)
 class Wanted:
     """What an object shall be made with: what the spec gives, and what is ``kept`` of the source.
 
-    What is given wins, key by key.
+    What is given wins, key by key. What is kept and not ``required`` may be left out.
     """
 
     given: Properties = field(default_factory=Properties)
     kept: Properties = field(default_factory=Properties)
+    required: frozenset[Item] = frozenset()
+
+    def without(self, *items: Item) -> "Wanted":
+        return replace(self, kept=self.kept.only(self.kept.items() - {*items}))
 
     @property
     def together(self) -> Properties:
@@ -66,6 +92,34 @@ class Wanted:
         if made.storage_class:
             arguments["StorageClass"] = made.storage_class
         return {**arguments, "Metadata": metadata}
+
+
+def named(refusal: S3Error) -> Item | None:
+    """What the store's refusal is about, where it says so."""
+    return _NAMED.get(refusal.code)
+
+
+def retreats(wanted: Wanted, refusal: S3Error) -> list[tuple[Item, ...]]:
+    """What to leave out, one try after the other: each item alone, then all.
+
+    A 403 can be about the tags, which take a permission of their own.
+    """
+    if refusal.kind not in REFUSALS or named(refusal):
+        return []
+    may = [item for item in Item if item in wanted.kept.items() - wanted.required]
+    if refusal.kind is Kind.DENIED:
+        may = [item for item in may if item is Item.TAGS]
+    return [*((item,) for item in may), *([tuple(may)] if len(may) > 1 else [])]
+
+
+def refused(wanted: Wanted, refusal: S3Error) -> S3Error:
+    """The refusal of what is required, which says so."""
+    required = [item for item in Item if item in wanted.kept.items() & wanted.required]
+    if refusal.kind not in (Kind.PERMANENT, Kind.UNSUPPORTED) or not required:
+        return refusal
+    message = f"{refusal.message}; spec.preserve requires {', '.join(required)} of the source"
+    kind = Kind.NOT_KEPT if named(refusal) in required else refusal.kind
+    return replace(refusal, kind=kind, message=message)
 
 
 def given(destination: S3Destination) -> Properties:
