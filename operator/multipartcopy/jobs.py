@@ -178,6 +178,7 @@ def build_task(spec: Spec, status: Status, work: list[Work]) -> Task:
         read_etag=status.reading.etag if status.stage and status.reading else "",
         adaptive=streams == AUTO,
         bytes_per_second=bytes_per_second(spec, status, len(work)),
+        encryption=spec.destination.s3.encryption,
     )
 
 

@@ -88,6 +88,14 @@ ACCEPTED: dict[str, Changes] = {
     },
     "as much metadata as S3 takes": {f"{DESTINATION}.metadata": {"a": "x" * 1023, "b": "x" * 1023}},
     "an archived object that is not read again": {f"{DESTINATION}.storageClass": "DEEP_ARCHIVE"},
+    "keys of the store's own": {f"{DESTINATION}.serverSideEncryption": {"type": "AES256"}},
+    "a key of KMS": {
+        f"{DESTINATION}.serverSideEncryption": {
+            "type": "aws:kms",
+            "kmsKeyId": "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd",
+        }
+    },
+    "the default key of KMS": {f"{DESTINATION}.serverSideEncryption": {"type": "aws:kms"}},
     "everything is kept": {
         "preserve": {
             "contentHeaders": "Required",
@@ -290,6 +298,22 @@ REFUSED: dict[str, tuple[Changes, str]] = {
     "an archived object that is read again": (
         {f"{DESTINATION}.storageClass": "GLACIER", "verification": "ReadBack"},
         "an archived object cannot be read again",
+    ),
+    "a key of KMS without it": (
+        {f"{DESTINATION}.serverSideEncryption": {"type": "AES256", "kmsKeyId": "alias/a"}},
+        "a key of KMS is for the type aws:kms",
+    ),
+    "encryption of no type": (
+        {f"{DESTINATION}.serverSideEncryption": {"kmsKeyId": "alias/a"}},
+        "spec.destination.s3.serverSideEncryption.type: Required value",
+    ),
+    "another encryption": (
+        {f"{DESTINATION}.serverSideEncryption": {"type": "aws:kms:dsse"}},
+        '"AES256", "aws:kms"',
+    ),
+    "encryption of the source": (
+        {f"{SOURCE}.serverSideEncryption": {"type": "AES256"}},
+        "unknown field",
     ),
     "ACLs are not kept": ({"preserve.acl": "Required"}, "unknown field"),
     "kept by a switch": ({"preserve.tags": True}, "must be of type string"),

@@ -297,7 +297,6 @@ DENIALS = {
     "storageClass": [
         ("migration.md", "`--s3-storage-class`, `--s3-acl`, `--s3-server-side-encryption`")
     ],
-    "serverSideEncryption": [("security.md", "refuses the copy: neither is sent")],
     "onSourceChange": [("faq.md", "The copy fails as [SourceChanged]")],
     "retry": [("faq.md", "No: what can pass was tried already, for as long as it took.")],
     "tolerations": [

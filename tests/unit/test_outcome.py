@@ -8,8 +8,13 @@ import pytest
 from multipartcopy.api.conditions import summarize
 from multipartcopy.api.names import SOURCE_STAMP
 from multipartcopy.api.report import WorkerError
-from multipartcopy.api.spec import Overwrite, VerificationMode
-from multipartcopy.api.status import Claim, Intent, Phase, Retry
+from multipartcopy.api.spec import (
+    EncryptionType,
+    Overwrite,
+    ServerSideEncryption,
+    VerificationMode,
+)
+from multipartcopy.api.status import Claim, Intent, Phase, Retry, Upload
 from multipartcopy.reconcile import outcome
 from multipartcopy.reconcile.decide import EndRun, Inspect, ListParts, Settle, Wait, Write
 from multipartcopy.reconcile.facts import Limits, format_time
@@ -300,3 +305,15 @@ def test_an_upload_left_behind_is_named():
     assert result.status.failing
     assert sentence in result.status.failing.message
     assert result.status.upload
+
+
+def test_where_etags_are_no_md5s_none_is_compared():
+    """MinIO does not say so when the upload is created."""
+    to = replace(
+        SPEC.destination.s3, server_side_encryption=ServerSideEncryption(EncryptionType.KMS)
+    )
+    kms = replace(SPEC, destination=replace(SPEC.destination, s3=to))
+    for spec, plain in ((SPEC, True), (kms, False)):
+        upload = outcome.uploading(facts(CLAIMED, spec), Upload("u")).status.upload
+        assert (upload.md5, upload.encrypted) == (plain, not plain)
+    assert not outcome.uploading(facts(CLAIMED), Upload("u", encrypted=True)).status.upload.md5

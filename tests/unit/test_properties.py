@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from multipartcopy.api.names import SOURCE_STAMP
+from multipartcopy.api.spec import EncryptionType, ServerSideEncryption
 from multipartcopy.s3.properties import Properties, Wanted, given
 from tests.unit.facts import SPEC
 
@@ -73,3 +74,19 @@ def test_the_stamp_gives_way(length, stamped):
     metadata = Wanted(Properties(metadata={"k": "x" * length})).arguments("mark")["Metadata"]
     assert (SOURCE_STAMP in metadata) == stamped
     assert metadata["k"]
+
+
+@pytest.mark.parametrize(
+    ("encryption", "sent"),
+    [
+        (ServerSideEncryption(EncryptionType.AES256), {"ServerSideEncryption": "AES256"}),
+        (ServerSideEncryption(EncryptionType.KMS), {"ServerSideEncryption": "aws:kms"}),
+        (
+            ServerSideEncryption(EncryptionType.KMS, "key"),
+            {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "key"},
+        ),
+    ],
+)
+def test_encryption(encryption, sent):
+    made = Wanted(encryption=encryption).arguments("s")
+    assert made == {**sent, "Metadata": {SOURCE_STAMP: "s"}}

@@ -5,7 +5,12 @@ from dataclasses import replace
 import pytest
 
 from multipartcopy.api.names import SOURCE_STAMP
-from multipartcopy.api.spec import Overwrite, VerificationMode
+from multipartcopy.api.spec import (
+    EncryptionType,
+    Overwrite,
+    ServerSideEncryption,
+    VerificationMode,
+)
 from multipartcopy.api.status import Claim, Destination, Intent, Phase, Reading
 from multipartcopy.reconcile import decide as steps
 from multipartcopy.reconcile import settle
@@ -201,3 +206,32 @@ def test_a_damaged_object_that_cannot_be_deleted_is_named_before_the_abort(seen)
 def test_an_object_that_did_not_stay_is_not_claimed(head):
     result = settle.not_kept(facts(READING), head)
     assert (result.reason, result.status.destination) == ("DestinationChanged", None)
+
+
+ENCRYPTED = replace(
+    SPEC,
+    destination=replace(
+        SPEC.destination,
+        s3=replace(
+            SPEC.destination.s3,
+            server_side_encryption=ServerSideEncryption(EncryptionType.KMS, "key"),
+        ),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("head", "reason", "withdrawn"),
+    [
+        (replace(OURS, encryption="aws:kms"), "Copied", False),
+        (replace(OURS, metadata={SOURCE_STAMP: STAMP}), "NotEncrypted", True),
+        (replace(OURS, metadata={SOURCE_STAMP: STAMP}, encryption="AES256"), "NotEncrypted", True),
+        (replace(OURS, metadata={SOURCE_STAMP: THEIRS}), "NotEncrypted", False),
+    ],
+)
+def test_an_object_that_is_not_encrypted_is_taken_away_if_it_is_ours(head, reason, withdrawn):
+    here = facts(SETTLING, ENCRYPTED)
+    result = settle.settled(here, head)
+    assert result.reason == reason
+    then = decide(facts(result.status, ENCRYPTED), LIMITS)
+    assert isinstance(then, steps.Withdraw) == withdrawn

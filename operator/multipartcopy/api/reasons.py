@@ -51,6 +51,7 @@ class Reason(StrEnum):
     DESTINATION_EXISTS = "DestinationExists"
     DESTINATION_CHANGED = "DestinationChanged"
     NOT_PRESERVED = "NotPreserved"
+    NOT_ENCRYPTED = "NotEncrypted"
     REQUEST_REFUSED = "RequestRefused"
     RANGE_NOT_SUPPORTED = "RangeNotSupported"
     INVALID_SPEC = "InvalidSpec"

@@ -89,6 +89,19 @@ class S3Location:
         return f"s3://{self.bucket}/{self.key}"
 
 
+class EncryptionType(StrEnum):
+    """As in the header ``x-amz-server-side-encryption``."""
+
+    AES256 = "AES256"
+    KMS = "aws:kms"
+
+
+@dataclass(frozen=True)
+class ServerSideEncryption:
+    type: EncryptionType
+    kms_key_id: str | None = None
+
+
 @dataclass(frozen=True)
 class HttpLocation:
     """What is at a URL. Its query may hold a signature, so the URL is a secret; in words it is without."""
@@ -156,6 +169,17 @@ class S3Destination(S3Location):
     metadata: Mapping[str, str] | None = None
     tags: Mapping[str, str] | None = None
     storage_class: str | None = None
+    server_side_encryption: ServerSideEncryption | None = None
+
+    @property
+    def encryption(self) -> str:
+        """What the store must say of its encryption, in ``x-amz-server-side-encryption``; empty: anything."""
+        return self.server_side_encryption.type if self.server_side_encryption else ""
+
+    @property
+    def opaque(self) -> bool:
+        """Whether the object is encrypted with a key that makes its ETags no MD5s."""
+        return self.encryption == EncryptionType.KMS
 
     @property
     def location(self) -> S3Location:

@@ -9,7 +9,7 @@ from multipartcopy.api.codec import from_json, to_json
 from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.spec import HttpLocation, S3Location
 
-VERSION = 3
+VERSION = 4
 AUTO_STREAMS = 4
 """What ``streams: Auto`` begins with."""
 
@@ -66,6 +66,7 @@ class Task:
     ``md5`` says that the ETag of each part must be the MD5 of what was sent, where it can be one.
     ``streams`` is how many parts a pod moves at the same time; with ``adaptive`` it is the most, and
     the pod finds the number by itself. ``bytes_per_second`` is what each pod may move; 0: any number.
+    ``encryption``: what the answer to each part must say in ``x-amz-server-side-encryption``; empty: anything.
 
     With ``server_side``, the destination's store is asked to copy each part by itself, and no byte passes;
     a part that it lists whole is then one that it has copied, unless ``again`` says otherwise.
@@ -93,6 +94,7 @@ class Task:
     read_etag: str = ""
     adaptive: bool = False
     bytes_per_second: int = 0
+    encryption: str = ""
     version: int = VERSION
 
     @property

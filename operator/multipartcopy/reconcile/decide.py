@@ -19,6 +19,7 @@ from multipartcopy.jobs import bytes_per_second, fitting, worker_spec
 from multipartcopy.reconcile import ledger
 from multipartcopy.reconcile.facts import Facts, Job, Limits, failure_of, format_time, parse_time
 
+_WITHDRAWN = (Reason.CHECKSUM_MISMATCH, Reason.NOT_ENCRYPTED)
 _SMALL_STATUS = 100_000
 """Bytes; a larger resource is not rewritten for every bit of progress: see ``is_news``."""
 _LONGEST_UNTOLD = 1800.0
@@ -547,14 +548,14 @@ def _leave_damaged(facts: Facts, failing: Failing) -> Write:
     message = f"{failing.message[:600]}; it could not be deleted: do not use it"
     failing = replace(failing, message=message, time=format_time(facts.now))
     status = replace(facts.status, destination=None, failing=failing)
-    return Write(Phase.ABORTING, Reason.CHECKSUM_MISMATCH, message, status)
+    return Write(Phase.ABORTING, reason_of(failing.reason), message, status)
 
 
 def _damaged(facts: Facts) -> bool:
-    """Whether an object that we made, and found to be damaged, has not been seen to be gone."""
+    """Whether an object that we made, and found to be not as it should, has not been seen to be gone."""
     failing = facts.status.failing
-    mismatch = failing is not None and failing.reason == Reason.CHECKSUM_MISMATCH
-    return mismatch and facts.status.destination is not None
+    wrong = failing is not None and failing.reason in _WITHDRAWN
+    return wrong and facts.status.destination is not None
 
 
 def _tried_enough(facts: Facts, since: datetime, limits: Limits) -> bool:

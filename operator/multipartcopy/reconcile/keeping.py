@@ -18,7 +18,17 @@ def wanted(spec: Spec, source: ObjectInfo, tags: Mapping[str, str]) -> Wanted:
     if own.storage_class:
         kept -= {Item.STORAGE_CLASS}
     of_source = replace(source.properties, tags=tags)
-    return Wanted(own, of_source.only(kept), keep.items(Keep.REQUIRED))
+    encryption = spec.destination.s3.server_side_encryption
+    return Wanted(own, of_source.only(kept), keep.items(Keep.REQUIRED), encryption)
+
+
+def unencrypted(spec: Spec, found: ObjectInfo) -> str | None:
+    """What is wrong with the encryption of an object, as its store tells of it: a sentence, or None."""
+    wanted = spec.destination.s3.encryption
+    if not wanted or found.encryption == wanted:
+        return None
+    what = f"has the server-side encryption {found.encryption or 'none'}"
+    return f"{what}, by what its store says, instead of {wanted}"
 
 
 def unread_tags(spec: Spec, error: S3Error) -> Dropped:
@@ -32,16 +42,18 @@ def unread_tags(spec: Spec, error: S3Error) -> Dropped:
     raise error
 
 
-def differences(spec: Spec, source: ObjectInfo, found: ObjectInfo) -> list[Item]:
+def differences(spec: Spec, source: ObjectInfo, found: ObjectInfo) -> list[str]:
     """In what an object that is there, with the same bytes, is other than it would be made."""
     made, there = wanted(spec, source, {}).together, found.properties
     pairs = (
         (Item.CONTENT_HEADERS, made.headers, there.headers),
         (Item.METADATA, made.metadata, there.metadata),
     )
-    different = [item for item, ours, theirs in pairs if not _holds(theirs, ours)]
+    different: list[str] = [item for item, ours, theirs in pairs if not _holds(theirs, ours)]
     if made.storage_class not in (None, there.storage_class or "STANDARD"):
         different.append(Item.STORAGE_CLASS)
+    if unencrypted(spec, found):
+        different.append("serverSideEncryption")
     return different
 
 

@@ -258,8 +258,10 @@ def uploading(facts: Facts, upload: Upload) -> Write:
     """Where no CRC64NVME guards the parts on their way, their MD5 does, unless nothing shall, or none passes us."""
     checksum = upload.checksum and not facts.status.server_side
     relayed = not (checksum or facts.status.server_side)
-    md5 = relayed and facts.spec.verification is not VerificationMode.NONE
-    upload = replace(upload, checksum=checksum, md5=md5)
+    # Not every store says so before the first part.
+    encrypted = upload.encrypted or facts.spec.destination.s3.opaque
+    md5 = relayed and not encrypted and facts.spec.verification is not VerificationMode.NONE
+    upload = replace(upload, checksum=checksum, md5=md5, encrypted=encrypted)
     status = replace(facts.status, upload=upload, run=1)
     assert status.plan is not None
     message = f"created the multipart upload for {status.plan.part_count} parts"

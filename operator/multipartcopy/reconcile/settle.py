@@ -58,6 +58,8 @@ def judge(facts: Facts, head: ObjectInfo | None, answered: str = "") -> Verdict:
 
 def settled(facts: Facts, head: ObjectInfo) -> Write:
     """The object is there and is ours: what is proven of it, or what has to be read again first."""
+    if wrong := keeping.unencrypted(facts.spec, head):
+        return _not_encrypted(facts, head, wrong)
     mode, status = facts.spec.verification, facts.status
     made = replace(status, destination=found_at(head), completing=None, disagreements=0)
     both = proof.must_read_both(status, head, mode)
@@ -92,12 +94,22 @@ def _proven(facts: Facts, status: Status, head: ObjectInfo) -> Write:
     return succeed(facts, status, Reason.COPIED, message)
 
 
-def damaged(facts: Facts, head: ObjectInfo, found: str) -> Write:
-    """The object that we made is not what was sent: recorded first, then it is taken away."""
+def damaged(
+    facts: Facts, head: ObjectInfo, found: str, reason: Reason = Reason.CHECKSUM_MISMATCH
+) -> Write:
+    """The object that we made is not what it should be: recorded first, then it is taken away."""
     message = f"{facts.spec.destination.s3} with ETag {head.etag} {found}"
     made = found_at(head)
     ours = replace_status(facts, completing=None, destination=made, destination_reading=None)
-    return give_up(ours, Reason.CHECKSUM_MISMATCH, message)
+    return give_up(ours, reason, message)
+
+
+def _not_encrypted(facts: Facts, head: ObjectInfo, wrong: str) -> Write:
+    """Taken away where it is certainly ours: an equal object of somebody else's counts as copied, and is not ours."""
+    if head.metadata.get(SOURCE_STAMP) == stamp(facts):
+        return damaged(facts, head, wrong, Reason.NOT_ENCRYPTED)
+    message = f"{facts.spec.destination.s3} with ETag {head.etag} {wrong}; it was left as it is"
+    return give_up(replace_status(facts, completing=None), Reason.NOT_ENCRYPTED, message)
 
 
 def withdrawn(facts: Facts, action: Action, there: ObjectInfo | None, problem: str) -> Write:

@@ -71,6 +71,8 @@ class ObjectInfo:
     headers: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     storage_class: str | None = None
+    encryption: str | None = None
+    """As in ``x-amz-server-side-encryption``."""
     validator: Validator | None = None
     ranges: bool = True
 
@@ -185,6 +187,7 @@ class Store:
             headers={name: answer[name] for name in CONTENT_HEADERS if answer.get(name)},
             metadata=answer.get("Metadata", {}),
             storage_class=answer.get("StorageClass"),
+            encryption=answer.get("ServerSideEncryption"),
         )
 
     def _ask_why(self, refusal: S3Error) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from multipartcopy.api.names import SOURCE_STAMP
-from multipartcopy.api.spec import Item, S3Destination
+from multipartcopy.api.spec import Item, S3Destination, ServerSideEncryption
 from multipartcopy.s3.errors import Kind, S3Error
 
 MAX_METADATA = 2048
@@ -64,6 +64,7 @@ class Wanted:
     given: Properties = field(default_factory=Properties)
     kept: Properties = field(default_factory=Properties)
     required: frozenset[Item] = frozenset()
+    encryption: ServerSideEncryption | None = None
 
     def without(self, *items: Item) -> "Wanted":
         return replace(self, kept=self.kept.only(self.kept.items() - {*items}))
@@ -91,6 +92,10 @@ class Wanted:
             arguments["Tagging"] = urlencode(made.tags, quote_via=quote)
         if made.storage_class:
             arguments["StorageClass"] = made.storage_class
+        if self.encryption:
+            arguments["ServerSideEncryption"] = self.encryption.type.value
+            if self.encryption.kms_key_id:
+                arguments["SSEKMSKeyId"] = self.encryption.kms_key_id
         return {**arguments, "Metadata": metadata}
 
 

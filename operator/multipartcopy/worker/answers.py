@@ -107,6 +107,17 @@ def check_md5(answer: HTTPResponse, etag: str, md5: str) -> None:
         )
 
 
+def check_encryption(answer: HTTPResponse, wanted: str) -> None:
+    """Raises Failure where the store has not encrypted a part as it was asked to: some ignore it in silence."""
+    found = answer.headers.get("x-amz-server-side-encryption", "none")
+    if wanted and found != wanted:
+        message = (
+            f"{Side.DESTINATION}: a part was stored with the server-side encryption {found},"
+            f" by what its store says, instead of {wanted}"
+        )
+        raise Failure(Reason.NOT_ENCRYPTED, message, permanent=True)
+
+
 def _encrypted(answer: HTTPResponse) -> bool:
     """With a key of KMS or of the customer; under S3's own keys an ETag is the MD5.
 

@@ -11,7 +11,14 @@ from typing import NamedTuple
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.task import Read, Task
 from multipartcopy.worker import framing
-from multipartcopy.worker.answers import Part, Sums, check_crc, check_md5, stored_etag
+from multipartcopy.worker.answers import (
+    Part,
+    Sums,
+    check_crc,
+    check_encryption,
+    check_md5,
+    stored_etag,
+)
 from multipartcopy.worker.budget import Budget
 from multipartcopy.worker.errors import Failure, Side
 from multipartcopy.worker.http import Connection, Store
@@ -160,6 +167,7 @@ class Stream:
                 raise refused(str(failure)) from failure
             raise
         etag = stored_etag(answer)
+        check_encryption(answer, self._task.encryption)
         echo = answer.headers.get(framing.CRC_HEADER)
         if echo is not None:
             check_crc(echo, sums.crc)
