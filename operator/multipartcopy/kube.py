@@ -169,10 +169,10 @@ class Kube:
     # Around it.
 
     def get_secret(self, namespace: str, name: str) -> dict[str, str]:
-        """The decoded values. Raises NotFoundError."""
+        """The decoded values; bytes that are no UTF-8 as surrogates. Raises NotFoundError."""
         secret = self._call(self._core.read_namespaced_secret, name, namespace)
         data = secret.get("data") or {}
-        return {k: base64.b64decode(v).decode(errors="replace") for k, v in data.items()}
+        return {k: base64.b64decode(v).decode(errors="surrogateescape") for k, v in data.items()}
 
     def list_warnings(self, namespace: str, uid: str) -> list[Object]:
         """Warning Events about the object with this UID."""

@@ -96,6 +96,11 @@ ACCEPTED: dict[str, Changes] = {
         }
     },
     "the default key of KMS": {f"{DESTINATION}.serverSideEncryption": {"type": "aws:kms"}},
+    "keys of the customer": {
+        f"{SOURCE}.sseCustomerKeySecretRef": {"name": "a-key"},
+        f"{DESTINATION}.sseCustomerKeySecretRef": {"name": "b-key"},
+        f"{DESTINATION}.endpoint": "https://minio:9000",
+    },
     "everything is kept": {
         "preserve": {
             "contentHeaders": "Required",
@@ -313,6 +318,28 @@ REFUSED: dict[str, tuple[Changes, str]] = {
     ),
     "encryption of the source": (
         {f"{SOURCE}.serverSideEncryption": {"type": "AES256"}},
+        "unknown field",
+    ),
+    "a key of the customer in the clear": (
+        {
+            f"{SOURCE}.sseCustomerKeySecretRef": {"name": "a-key"},
+            f"{SOURCE}.endpoint": "http://minio:9000",
+        },
+        "write an endpoint that begins with https://",
+    ),
+    "two keys": (
+        {
+            f"{DESTINATION}.sseCustomerKeySecretRef": {"name": "a-key"},
+            f"{DESTINATION}.serverSideEncryption": {"type": "AES256"},
+        },
+        "write either serverSideEncryption or sseCustomerKeySecretRef",
+    ),
+    "a key of the customer by the store": (
+        {f"{SOURCE}.sseCustomerKeySecretRef": {"name": "a-key"}, "mode": "ServerSide"},
+        "objects with an sseCustomerKeySecretRef go through the workers",
+    ),
+    "the key itself": (
+        {f"{SOURCE}.sseCustomerKeySecretRef": {"name": "a-key", "key": "x"}},
         "unknown field",
     ),
     "ACLs are not kept": ({"preserve.acl": "Required"}, "unknown field"),

@@ -180,8 +180,9 @@ def test_the_full_sample_has_every_field() -> None:
     maps = {path.removesuffix("[]") for path, _ in nodes(SPEC, "spec") if path.endswith("[]")}
     paths = (path.rpartition(".") for path, _ in values(sample["spec"], "spec"))
     written = {f"{up}[]" if up in maps else f"{up}{dot}{name}" for up, dot, name in paths}
-    # Each side may carry either of these two, and the sample shows one of each.
+    # Each side may carry any of these, and the sample shows one of each.
     exclusive = {"secretRef", "secretRef.name", "anonymous", "caSecretRef", "caSecretRef.name"}
+    exclusive |= {"sseCustomerKeySecretRef", "sseCustomerKeySecretRef.name"}
     either = {f"spec.{side}.s3.{name}" for side in ("source", "destination") for name in exclusive}
     every = {path for path, _ in nodes(SPEC, "spec")}
     url = {path for path in every if path.startswith("spec.source.http")}

@@ -30,6 +30,8 @@ ACCESS_KEY_ID = "AWS_ACCESS_KEY_ID"
 SECRET_ACCESS_KEY = "AWS_SECRET_ACCESS_KEY"  # noqa: S105 - the name of a key, not a secret
 SESSION_TOKEN = "AWS_SESSION_TOKEN"  # noqa: S105
 CA_CERTIFICATE = "ca.crt"
+CUSTOMER_KEY = "key"
+"""Of a Secret with a key for SSE-C."""
 
 TASK_VARIABLE = "MULTIPARTCOPY_TASK"
 """Environment variable of the worker that holds its :class:`~multipartcopy.api.task.Task` as JSON."""
@@ -41,7 +43,8 @@ PROXY_VARIABLES = (
 )
 """Environment variables of the operator that its workers get as well."""
 SECRETS_DIRECTORY = "/var/run/secrets/multipartcopy"
-"""Of the worker: ``source/``, ``destination/`` hold credentials, ``source-ca/``, ``destination-ca/`` a CA each."""
+"""Of the worker: ``source/``, ``destination/`` hold credentials, ``source-ca/``, ``destination-ca/`` a CA each,
+``source-key/``, ``destination-key/`` a key for SSE-C."""
 
 EXIT_PERMANENT = 42
 """The worker's exit status for an error that no repetition can mend; anything else but 0 is retried."""

@@ -84,6 +84,7 @@ class S3Location:
     secret_ref: Reference | None = None
     ca_secret_ref: Reference | None = None
     anonymous: bool = False
+    sse_customer_key_secret_ref: Reference | None = None
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.key}"
@@ -94,6 +95,10 @@ class EncryptionType(StrEnum):
 
     AES256 = "AES256"
     KMS = "aws:kms"
+
+
+CUSTOMER = "SSE-C"
+"""Beside these: with a key of the customer, of which another header tells."""
 
 
 @dataclass(frozen=True)
@@ -174,12 +179,14 @@ class S3Destination(S3Location):
     @property
     def encryption(self) -> str:
         """What the store must say of its encryption, in ``x-amz-server-side-encryption``; empty: anything."""
+        if self.sse_customer_key_secret_ref:
+            return CUSTOMER
         return self.server_side_encryption.type if self.server_side_encryption else ""
 
     @property
     def opaque(self) -> bool:
         """Whether the object is encrypted with a key that makes its ETags no MD5s."""
-        return self.encryption == EncryptionType.KMS
+        return self.encryption in (EncryptionType.KMS, CUSTOMER)
 
     @property
     def location(self) -> S3Location:

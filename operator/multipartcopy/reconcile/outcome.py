@@ -96,6 +96,14 @@ def relay_because(spec: Spec) -> str | None:
         return "source and destination have different endpoints"
     if spec.verification is VerificationMode.PART_MD5:
         return "spec.verification is PartMD5"
+    return _customer_keys(spec)
+
+
+def _customer_keys(spec: Spec) -> str | None:
+    """Two keys in one request to copy are more than is worth telling apart."""
+    for side, location in (("source", spec.source.s3), ("destination", spec.destination.s3)):
+        if location.sse_customer_key_secret_ref:
+            return f"spec.{side}.s3.sseCustomerKeySecretRef is set"
     return None
 
 
@@ -148,6 +156,7 @@ def claim(facts: Facts, seen: Inspection) -> Write:
     mode = Way.RELAY if why else Way.SERVER_SIDE
     if not source.ranges:
         mode, why = Way.SERIAL, _SERIAL
+    refused = why if pin.size and why == _customer_keys(spec) else None
     try:
         plan = _plan(spec, pin, mode)
     except PlanError as error:
@@ -156,7 +165,7 @@ def claim(facts: Facts, seen: Inspection) -> Write:
         facts.status,
         source=pin,
         mode=mode if pin.size else None,
-        server_side_refused=seen.unreadable,
+        server_side_refused=seen.unreadable or refused,
         plan=plan,
         attempt=facts.status.attempt + 1,
         claim=_claim(seen.time, seen.uploads, seen.destination.etag if seen.destination else None),

@@ -19,10 +19,11 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from multipartcopy.api.spec import S3Location
+from multipartcopy.api.spec import CUSTOMER, S3Location
 from multipartcopy.api.status import Dropped
 from multipartcopy.api.task import Validator
 from multipartcopy.s3.address import endpoint_url, is_virtual
+from multipartcopy.s3.customer import CustomerKey
 from multipartcopy.s3.errors import Kind, S3Error, translate
 from multipartcopy.s3.properties import (
     CONTENT_HEADERS,
@@ -46,12 +47,15 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Access:
-    """How to reach a location: who we are there (None: anonymous) and whose CA we trust (PEM; None: the system's)."""
+    """How to reach a location: who we are there (None: anonymous), whose CA we trust (PEM; None: the system's),
+    and with which key of ours the object is encrypted.
+    """
 
     credentials: Credentials | None = None
     ca: str | None = None
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Names and values that the server of a URL wants to see."""
+    customer_key: CustomerKey | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -151,9 +155,13 @@ class Store:
         self._calm = _client(location, access, listener, attempts=3, read_timeout=60)
         self._once = _client(location, access, listener, attempts=1, read_timeout=900)
         self._object = {"Bucket": location.bucket, "Key": location.key}
+        self._customer = access.customer_key.arguments() if access.customer_key else {}
 
-    def head(self, *, if_match: str | None = None) -> ObjectInfo:
-        """HeadObject with its stored checksum. With ``if_match`` of the object that has this ETag, and of no other."""
+    def head(self, *, if_match: str | None = None, with_key: bool = True) -> ObjectInfo:
+        """HeadObject with its stored checksum. With ``if_match`` of the object that has this ETag, and of no other.
+
+        With the customer's key, if there is one.
+        """
         conditions = {"IfMatch": f'"{if_match}"'} if if_match else {}
         try:
             answer = self._do(
@@ -161,9 +169,12 @@ class Store:
                 self._calm.head_object,
                 **self._version,
                 **conditions,
+                **(self._customer if with_key else {}),
                 ChecksumMode="ENABLED",
             )
         except S3Error as error:
+            if self._customer and with_key and self.side == "destination" and error.code == "400":
+                return self.head(if_match=if_match, with_key=False)  # It has another encryption.
             if error.kind in (Kind.DENIED, Kind.NO_OBJECT) or error.code == "400":
                 self._ask_why(error)
             raise
@@ -187,7 +198,9 @@ class Store:
             headers={name: answer[name] for name in CONTENT_HEADERS if answer.get(name)},
             metadata=answer.get("Metadata", {}),
             storage_class=answer.get("StorageClass"),
-            encryption=answer.get("ServerSideEncryption"),
+            encryption=(
+                CUSTOMER if "SSECustomerAlgorithm" in answer else answer.get("ServerSideEncryption")
+            ),
         )
 
     def _ask_why(self, refusal: S3Error) -> None:
@@ -197,7 +210,11 @@ class Store:
         """
         try:
             answer = self._do(
-                "GetObject", self._calm.get_object, **self._version, Range="bytes=0-0"
+                "GetObject",
+                self._calm.get_object,
+                **self._version,
+                **self._customer,
+                Range="bytes=0-0",
             )
             answer["Body"].close()
         except S3Error as error:
@@ -223,6 +240,7 @@ class Store:
                 "HeadObject",
                 self._calm.head_object,
                 **self._version,
+                **self._customer,
                 IfMatch=f'"{info.etag}"',
                 PartNumber=1,
             )
@@ -283,7 +301,8 @@ class Store:
         algorithm = {"ChecksumAlgorithm": CRC64NVME, "ChecksumType": "FULL_OBJECT"}
 
         def create(wanted: Wanted) -> dict[str, Any]:
-            make, arguments = self._once.create_multipart_upload, wanted.arguments(stamp)
+            make = self._once.create_multipart_upload
+            arguments = {**wanted.arguments(stamp), **self._customer}
             if checksum:
                 try:
                     return self._do("CreateMultipartUpload", make, **arguments, **algorithm)
@@ -302,7 +321,11 @@ class Store:
         marker = 0
         for _ in range(100):
             answer = self._do(
-                "ListParts", self._calm.list_parts, UploadId=upload_id, PartNumberMarker=marker
+                "ListParts",
+                self._calm.list_parts,
+                UploadId=upload_id,
+                PartNumberMarker=marker,
+                **self._customer,
             )
             parts += [
                 StoredPart(
@@ -321,7 +344,8 @@ class Store:
     def upload_exists(self, upload_id: str) -> bool:
         """By ListParts. A store may call a missing upload a missing key."""
         try:
-            self._do("ListParts", self._calm.list_parts, UploadId=upload_id, MaxParts=1)
+            only = {"UploadId": upload_id, "MaxParts": 1, **self._customer}
+            self._do("ListParts", self._calm.list_parts, **only)
         except S3Error as error:
             if error.kind in (Kind.NO_UPLOAD, Kind.NO_OBJECT, Kind.NO_BUCKET):
                 return False
@@ -353,14 +377,18 @@ class Store:
                 "ChecksumType": "FULL_OBJECT",
                 "MpuObjectSize": size,
             }
-        answer = self._do(
-            "CompleteMultipartUpload",
-            self._once.complete_multipart_upload,
-            UploadId=upload_id,
-            MultipartUpload={"Parts": named},
-            **checksum,
-            **precondition.arguments(),
-        )
+        try:
+            answer = self._do(
+                "CompleteMultipartUpload",
+                self._once.complete_multipart_upload,
+                UploadId=upload_id,
+                MultipartUpload={"Parts": named},
+                **self._customer,
+                **checksum,
+                **precondition.arguments(),
+            )
+        except S3Error as error:
+            raise self._incomparable(error, precondition) from error
         return _etag(answer.get("ETag", ""))
 
     def put_empty(
@@ -369,11 +397,20 @@ class Store:
         """PutObject of zero bytes: the ETag without quotes, and what the store refused to make it with."""
 
         def put(wanted: Wanted) -> dict[str, Any]:
-            how = {**wanted.arguments(stamp), **precondition.arguments()}
+            how = {**wanted.arguments(stamp), **self._customer, **precondition.arguments()}
             return self._do("PutObject", self._once.put_object, Body=b"", **how)
 
-        answer, dropped = _less_and_less(put, wanted)
+        try:
+            answer, dropped = _less_and_less(put, wanted)
+        except S3Error as error:
+            raise self._incomparable(error, precondition) from error
         return _etag(answer.get("ETag", "")), dropped
+
+    def _incomparable(self, error: S3Error, precondition: Precondition) -> S3Error:
+        """MinIO looks with the new object's key at one that has none, and so cannot compare their ETags."""
+        if self._customer and precondition.arguments() and error.code == "InvalidRequest":
+            return replace(error, kind=Kind.UNSUPPORTED)
+        return error
 
     def abort(self, upload_id: str) -> None:
         """AbortMultipartUpload; an upload that is not there is as good."""
@@ -524,7 +561,7 @@ def _client(
 @functools.lru_cache(maxsize=64)
 def ca_file(pem: str) -> str:
     """botocore takes a CA only as a file."""
-    with tempfile.NamedTemporaryFile("w", suffix=".crt", delete=False) as file:
+    with tempfile.NamedTemporaryFile("w", suffix=".crt", delete=False, errors="replace") as file:
         file.write(pem)
     return str(Path(file.name))
 

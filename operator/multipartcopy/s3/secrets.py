@@ -7,6 +7,7 @@ from multipartcopy.api.reasons import Reason
 from multipartcopy.api.spec import HttpLocation, S3Location
 from multipartcopy.s3 import headers
 from multipartcopy.s3.control import Access, Credentials
+from multipartcopy.s3.customer import CustomerKey, read_key
 
 GetSecret = Callable[[str], Mapping[str, str] | None]
 """The decoded values of the Secret of this name; None where there is none."""
@@ -36,7 +37,8 @@ def access(get: GetSecret, namespace: str, location: S3Location | HttpLocation) 
     if location.ca_secret_ref:
         name = location.ca_secret_ref.name
         ca = _secret(get, namespace, name, (names.CA_CERTIFICATE,))[names.CA_CERTIFICATE]
-    return Access(credentials, ca, tuple(named.items()))
+    key = _customer_key(get, namespace, location)
+    return Access(credentials, ca, tuple(named.items()), key)
 
 
 def _headers(get: GetSecret, namespace: str, name: str) -> dict[str, str]:
@@ -44,6 +46,20 @@ def _headers(get: GetSecret, namespace: str, name: str) -> dict[str, str]:
     if problem := headers.problem(secret):
         raise MissingSecretError(Reason.SECRET_INVALID, f"Secret {name}: {problem}")
     return secret
+
+
+def _customer_key(
+    get: GetSecret, namespace: str, location: S3Location | HttpLocation
+) -> CustomerKey | None:
+    if isinstance(location, HttpLocation) or location.sse_customer_key_secret_ref is None:
+        return None
+    name = location.sse_customer_key_secret_ref.name
+    value = _secret(get, namespace, name, (names.CUSTOMER_KEY,))[names.CUSTOMER_KEY]
+    try:
+        return read_key(value.encode(errors="surrogateescape"))
+    except ValueError as error:
+        message = f"Secret {name}: {names.CUSTOMER_KEY} {error}"
+        raise MissingSecretError(Reason.SECRET_INVALID, message) from None
 
 
 def _secret(
@@ -57,7 +73,8 @@ def _secret(
     if missing:
         message = f"Secret {name} lacks {' and '.join(missing)}; it needs {', '.join(needed)}"
         raise MissingSecretError(Reason.SECRET_INVALID, message)
-    keys = {*needed, names.SESSION_TOKEN} - {names.CA_CERTIFICATE} if needed else set()
+    plain = {*needed, names.SESSION_TOKEN} - {names.CA_CERTIFICATE, names.CUSTOMER_KEY}
+    keys = plain if needed else set()
     broken = sorted(key for key in keys if not _is_plain(secret.get(key, "")))
     if broken:
         message = f"Secret {name}: {' and '.join(broken)} must be one line of printable ASCII"

@@ -13,6 +13,7 @@ from awscrt.checksums import crc64nvme
 
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import encode_crc
+from multipartcopy.api.spec import CUSTOMER
 from multipartcopy.worker.errors import CHANGED, UNAVAILABLE, Failure, Side
 
 
@@ -110,6 +111,8 @@ def check_md5(answer: HTTPResponse, etag: str, md5: str) -> None:
 def check_encryption(answer: HTTPResponse, wanted: str) -> None:
     """Raises Failure where the store has not encrypted a part as it was asked to: some ignore it in silence."""
     found = answer.headers.get("x-amz-server-side-encryption", "none")
+    if "x-amz-server-side-encryption-customer-algorithm" in answer.headers:
+        found = CUSTOMER
     if wanted and found != wanted:
         message = (
             f"{Side.DESTINATION}: a part was stored with the server-side encryption {found},"

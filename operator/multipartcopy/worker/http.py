@@ -18,6 +18,7 @@ from multipartcopy.api import names
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.spec import S3Location
 from multipartcopy.s3.address import Address, object_address
+from multipartcopy.s3.customer import read_key
 from multipartcopy.worker.answers import Part, check_range
 from multipartcopy.worker.errors import UNAVAILABLE, Failure, Side, is_throttled, judge
 from multipartcopy.worker.proxies import Proxy, find_proxy
@@ -35,9 +36,9 @@ class Store:
     """The object on one side, and how to be let in."""
 
     def __init__(self, side: Side, location: S3Location, secrets: Path) -> None:
-        """``secrets`` holds ``<side>/`` with credentials, perhaps ``<side>-ca/`` with a CA.
+        """``secrets`` holds ``<side>/`` with credentials, perhaps ``<side>-ca/`` with a CA, ``<side>-key/`` for SSE-C.
 
-        Raises ValueError for a proxy of an unknown kind.
+        Raises ValueError for a proxy of an unknown kind and for what is no key, OSError where that is missing.
         """
         self.side = side
         self.version_id = location.version_id
@@ -45,6 +46,10 @@ class Store:
         self.proxy = find_proxy(self.address)
         self._region = location.region
         self._credentials = None if location.anonymous else secrets / side
+        self._customer: Mapping[str, str] = {}
+        if location.sse_customer_key_secret_ref:
+            key = secrets / f"{side}-key" / names.CUSTOMER_KEY
+            self._customer = read_key(key.read_bytes()).headers()
         self.tls = tls_context(self.address, secrets / f"{side}-ca")
 
     def conditions(self, etag: str) -> dict[str, str]:
@@ -65,7 +70,7 @@ class Store:
     ) -> dict[str, str]:
         address = self.address
         url = f"{address.scheme}://{address.authority}{target}"
-        headers = {"Host": address.authority, **headers}
+        headers = {"Host": address.authority, **self._customer, **headers}
         return sign(method, url, headers, payload, self._region, self._read_credentials())
 
     def _read_credentials(self) -> Credentials | None:
