@@ -1,5 +1,6 @@
 """Real S3 servers as processes of their own, each on a free loopback port and a directory of its own."""
 
+import base64
 import contextlib
 import os
 import shutil
@@ -22,6 +23,8 @@ from dev.cluster.builds import build
 
 ACCESS_KEY = "test-access-key"
 SECRET_KEY = "test-secret-key"
+KMS_KEY = "test-key"
+"""Of MinIO's own KMS."""
 _START_SECONDS = 30
 _STOP_SECONDS = 10
 _MEMORY = "/dev/shm"  # noqa: S108 - what is made there has a name of its own
@@ -125,6 +128,7 @@ def _process(
         "MINIO_ROOT_USER": ACCESS_KEY,
         "MINIO_ROOT_PASSWORD": SECRET_KEY,
         "MINIO_BROWSER": "off",
+        "MINIO_KMS_SECRET_KEY": f"{KMS_KEY}:{base64.b64encode(bytes(32)).decode()}",
     }
     log = home / "log"
     with log.open("wb") as out:

@@ -5,7 +5,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,8 @@ class Pair:
 
 @contextlib.contextmanager
 def pair(server: Server) -> Iterator[Pair]:
-    with proxy(server.endpoint) as source, proxy(server.endpoint) as destination:
+    at, ca = server.endpoint, server.ca
+    with proxy(at, ca) as source, proxy(at, ca) as destination:
         yield Pair(server, source, destination)
 
 
@@ -72,6 +73,9 @@ class Copy:
     source_key: str = "from"
     source_version: str = ""
     anonymous_source: bool = False
+    source_more: dict[str, Any] = field(default_factory=dict)
+    destination_more: dict[str, Any] = field(default_factory=dict)
+    """What ``s3`` of a side says besides."""
 
     def start(self, *, within: bool = False, **spec: Any) -> None:
         """Create the resource; with an operator, where there is none.
@@ -93,6 +97,12 @@ class Copy:
             sides["source"]["s3"]["anonymous"] = True
         if self.source_version:
             sides["source"]["s3"]["versionId"] = self.source_version
+        if self.pair.server.ca:
+            self.cluster.secrets["ca"] = {"ca.crt": self.pair.server.ca.read_text()}
+            for end in sides.values():
+                end["s3"]["caSecretRef"] = {"name": "ca"}
+        sides["source"]["s3"] |= self.source_more
+        sides["destination"]["s3"] |= self.destination_more
         worker = {"streams": 2}
         self.uid = self.cluster.create(
             self.name,

@@ -122,9 +122,11 @@ def refused(wanted: Wanted, refusal: S3Error) -> S3Error:
     required = [item for item in Item if item in wanted.kept.items() & wanted.required]
     if refusal.kind not in (Kind.PERMANENT, Kind.UNSUPPORTED) or not required:
         return refusal
-    message = f"{refusal.message}; spec.preserve requires {', '.join(required)} of the source"
-    kind = Kind.NOT_KEPT if named(refusal) in required else refusal.kind
-    return replace(refusal, kind=kind, message=message)
+    about = named(refusal)
+    which = about if about in required else ", ".join(required)
+    message = f"{refusal.message}; spec.preserve requires {which} of the source"
+    kept = Kind.NOT_KEPT if about in required else refusal.kind
+    return replace(refusal, kind=kept, message=message)
 
 
 def given(destination: S3Destination) -> Properties:
