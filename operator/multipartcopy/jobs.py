@@ -259,7 +259,7 @@ def _secrets(side: str, location: S3Location | HttpLocation) -> dict[str, list[d
         ]
     if location.ca_secret_ref:
         volumes[f"{side}-ca"] = [_projection(location.ca_secret_ref.name, [names.CA_CERTIFICATE])]
-    if location.sse_customer_key_secret_ref:
+    if isinstance(location, S3Location) and location.sse_customer_key_secret_ref:
         key = _projection(location.sse_customer_key_secret_ref.name, [names.CUSTOMER_KEY])
         volumes[f"{side}-key"] = [key]
     return volumes

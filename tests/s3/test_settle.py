@@ -16,7 +16,7 @@ from multipartcopy.api.spec import (
     Reference,
     S3Destination,
     S3Location,
-    Side,
+    Source,
     Spec,
     Target,
     VerificationMode,

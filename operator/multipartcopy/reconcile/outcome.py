@@ -102,7 +102,7 @@ def relay_because(spec: Spec) -> str | None:
 def _customer_keys(spec: Spec) -> str | None:
     """Two keys in one request to copy are more than is worth telling apart."""
     for side, location in (("source", spec.source.s3), ("destination", spec.destination.s3)):
-        if location.sse_customer_key_secret_ref:
+        if location and location.sse_customer_key_secret_ref:
             return f"spec.{side}.s3.sseCustomerKeySecretRef is set"
     return None
 
