@@ -9,7 +9,7 @@ from typing import Any
 from multipartcopy.api import names
 from multipartcopy.api.codec import to_json
 from multipartcopy.api.quantity import parse_bytes
-from multipartcopy.api.spec import HttpLocation, S3Location, Spec
+from multipartcopy.api.spec import HttpLocation, S3Location, Spec, Worker
 from multipartcopy.api.status import Pin, Status, Way
 from multipartcopy.api.task import Task, UrlSource, Validator, Work
 from multipartcopy.plan import AUTO, auto_streams
@@ -76,7 +76,8 @@ def build_job(
     counts the time in the queue) and no ``maxFailedIndexes`` (other batches go on). An exit status
     of 42 ends the whole Job; a disruption of a pod counts against nothing.
     """
-    meta = {"labels": labels(owner, status.attempt, status.run)}
+    ours = labels(owner, status.attempt, status.run)
+    wanted = spec.worker.labels or {}
     meta_annotations = {
         names.ANNOTATION_NAME: owner.name,
         names.ANNOTATION_WORKER: worker_spec(spec),
@@ -89,6 +90,7 @@ def build_job(
         "metadata": {
             "name": job_name(owner.uid, status.attempt, status.run),
             "namespace": owner.namespace,
+            "labels": {**wanted, **ours},
             "annotations": meta_annotations,
             "ownerReferences": [
                 {
@@ -100,7 +102,6 @@ def build_job(
                     "blockOwnerDeletion": True,
                 }
             ],
-            **meta,
         },
         "spec": {
             "completionMode": "Indexed",
@@ -122,11 +123,33 @@ def build_job(
                 ]
             },
             "template": {
-                "metadata": {**meta, "annotations": meta_annotations},
-                "spec": _pod(spec, build_task(spec, status, work), image),
+                "metadata": {
+                    "labels": {**_without_kueue(wanted), **ours},
+                    "annotations": {**(spec.worker.annotations or {}), **meta_annotations},
+                },
+                "spec": {
+                    **placement(spec.worker, owner),
+                    **_pod(spec, build_task(spec, status, work), image),
+                },
             },
         },
     }
+
+
+def _without_kueue(wanted: Mapping[str, str]) -> dict[str, str]:
+    """Of the labels; with a queue's name on a pod Kueue might queue that as well."""
+    return {name: value for name, value in wanted.items() if not name.startswith(names.KUEUE)}
+
+
+def placement(worker: Worker, owner: Owner) -> dict[str, Any]:
+    """What of a pod's spec says where it runs, as written; the pods that are spread are those of this copy."""
+    wanted: dict[str, Any] = to_json(worker)
+    fields = ("nodeSelector", "tolerations", "affinity", "priorityClassName", "runtimeClassName")
+    pod = {name: wanted[name] for name in fields if name in wanted}
+    if spread := wanted.get("topologySpreadConstraints"):
+        ours = {"labelSelector": {"matchLabels": {names.LABEL_UID: owner.uid}}}
+        pod["topologySpreadConstraints"] = [{**constraint, **ours} for constraint in spread]
+    return pod
 
 
 def worker_spec(spec: Spec) -> str:
@@ -192,6 +215,7 @@ def _url(spec: Spec, status: Status, pin: Pin) -> UrlSource | None:
 
 
 def _pod(spec: Spec, task: Task, image: Image) -> dict[str, Any]:
+    secrets = (*image.pull_secrets, *(ref.name for ref in spec.worker.image_pull_secrets or ()))
     volumes, mounts = [], []
     for side, location in (("source", spec.source.place), ("destination", spec.destination.s3)):
         for name, sources in _secrets(side, location).items():
@@ -204,7 +228,7 @@ def _pod(spec: Spec, task: Task, image: Image) -> dict[str, Any]:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 10,
-        "imagePullSecrets": [{"name": name} for name in image.pull_secrets],
+        "imagePullSecrets": [{"name": name} for name in dict.fromkeys(secrets)],
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": 65532,

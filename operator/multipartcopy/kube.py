@@ -136,9 +136,16 @@ class Kube:
         return list(answer["items"])
 
     def create_job(self, namespace: str, manifest: Object) -> None:
-        """An existing Job of that name is as good, if it is of the same owner."""
+        """An existing Job of that name is as good, if it is of the same owner.
+
+        Strict: what of the resource's ``affinity`` is misspelt must not get lost without a word.
+        """
         try:
-            self._call(self._batch.create_namespaced_job, namespace, manifest)
+            self._call(
+                self._batch.create_namespaced_job,
+                *(namespace, manifest),
+                field_validation="Strict",
+            )
         except ConflictError as conflict:
             name = manifest["metadata"]["name"]
             try:

@@ -65,6 +65,20 @@ ACCEPTED: dict[str, Changes] = {
         "worker.resources": {"limits": {"memory": "1Gi", "cpu": 2}, "requests": {"cpu": "0.5"}}
     },
     "CPU limit at the default request": {"worker.resources.limits": {"cpu": "100m"}},
+    "labels and annotations": {
+        "worker.labels": {"example.com/team": "a", "kueue.x-k8s.io/queue-name": "q", "app": ""},
+        "worker.annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"},
+    },
+    "most labels": {"worker.labels": {f"l{n}": "v" * 63 for n in range(32)}},
+    "most annotations": {"worker.annotations": {f"a{n}": "v" * 1024 for n in range(32)}},
+    "a toleration of everything": {"worker.tolerations": [{"operator": "Exists"}]},
+    "a toleration for a time": {
+        "worker.tolerations": [{"key": "spot", "effect": "NoExecute", "tolerationSeconds": 0}]
+    },
+    "affinity": {"worker.affinity": {"nodeAffinity": {"whatever": [{"it": "is"}]}}},
+    "spread": {"worker.topologySpreadConstraints": [{"topologyKey": "kubernetes.io/hostname"}]},
+    "classes": {"worker.priorityClassName": "low", "worker.runtimeClassName": "gvisor"},
+    "pull secrets": {"worker.imagePullSecrets": [{"name": "registry"}]},
     "each part's MD5": {"verification": "PartMD5"},
     "a second reading": {"verification": "ReadBack"},
     "no proof": {"verification": "None"},
@@ -243,6 +257,66 @@ REFUSED: dict[str, tuple[Changes, str]] = {
         "write a bandwidthLimit of at least 1Mi for each of the pods that parallelism allows",
     ),
     "image": ({"worker.image": "mine"}, "unknown field"),
+    **{
+        f"{what} in the worker": ({f"worker.{what}": value}, "unknown field")
+        for what, value in {
+            "serviceAccountName": "default",
+            "volumes": [],
+            "env": [],
+            "securityContext": {},
+            "hostNetwork": True,
+            "initContainers": [],
+        }.items()
+    },
+    **{
+        f"label {key}": ({"worker.labels": {key: "x"}}, "write labels of your own")
+        for key in (
+            "multipartcopy.dev/uid",
+            "batch.kubernetes.io/job-name",
+            "job-name",
+            "controller-uid",
+            "app.kubernetes.io/managed-by",
+        )
+    },
+    **{
+        f"annotation {key}": ({"worker.annotations": {key: "x"}}, "write annotations of your own")
+        for key in (
+            "multipartcopy.dev/name",
+            "batch.kubernetes.io/job-completion-index",
+            "container.apparmor.security.beta.kubernetes.io/worker",
+            "container.seccomp.security.alpha.kubernetes.io/worker",
+            "seccomp.security.alpha.kubernetes.io/pod",
+        )
+    },
+    "value of a label": ({"worker.labels": {"a": "-"}}, "spec.worker.labels.a in body should"),
+    "too many labels": (
+        {"worker.labels": {f"l{n}": "v" for n in range(33)}},
+        "at most 32",
+    ),
+    "a toleration of nothing": (
+        {"worker.tolerations": [{"value": "x"}]},
+        "write the key of the taint, or operator: Exists for every key",
+    ),
+    "a toleration of every value and of one": (
+        {"worker.tolerations": [{"key": "a", "operator": "Exists", "value": "x"}]},
+        "write no value with operator: Exists",
+    ),
+    "a toleration that ends and evicts nobody": (
+        {"worker.tolerations": [{"key": "a", "tolerationSeconds": 5}]},
+        "write tolerationSeconds only with effect: NoExecute",
+    ),
+    "affinity of another kind": (
+        {"worker.affinity": {"nodeAfinity": {}}},
+        "unknown field",
+    ),
+    "spread with a selector": (
+        {"worker.topologySpreadConstraints": [{"topologyKey": "a", "labelSelector": {}}]},
+        "unknown field",
+    ),
+    "a class of the system": (
+        {"worker.priorityClassName": "system-node-critical"},
+        "write a PriorityClass that does not begin with system-",
+    ),
     "little memory": ({"worker.resources.limits": {"memory": "8Mi"}}, MEMORY),
     "broken memory": ({"worker.resources.limits": {"memory": "64.5Mi"}}, MEMORY),
     "memory apart from its limit": (
@@ -443,6 +517,7 @@ def test_a_url_is_immutable(kubectl: Kubectl, change: Changes) -> None:
         {"worker": {"streams": "Auto"}},
         {"suspend": True},
         {"worker": {"streams": 8, "resources": {"limits": {"memory": "128Mi"}}}},
+        {"worker": {"labels": {"a": "b"}, "tolerations": [{"operator": "Exists"}]}},
         {"mode": "Relay"},
         {"partSize": "64Mi"},
         {"overwrite": "Always"},

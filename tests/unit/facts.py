@@ -47,7 +47,7 @@ FULL = with_parts(UPLOADING, range(1, 21))
 
 
 def facts(status: Status = NEW, spec: Spec = SPEC, **changes: object) -> Facts:
-    """``finalizer`` and ``deleted_at`` go to the resource, the rest to the facts."""
+    """``finalizer`` and ``deleted_at`` go to the resource, the rest to the facts; it is a second past ``NOW``."""
     resource = Resource(
         owner=OWNER,
         generation=1,
@@ -58,7 +58,8 @@ def facts(status: Status = NEW, spec: Spec = SPEC, **changes: object) -> Facts:
         finalizer=bool(changes.pop("finalizer", True)),
         deleted_at=changes.pop("deleted_at", None),  # type: ignore[arg-type]
     )
-    return Facts(now=NOW + timedelta(seconds=1), resource=resource, **changes)  # type: ignore[arg-type]
+    now = changes.pop("now", NOW + timedelta(seconds=1))
+    return Facts(now=now, resource=resource, **changes)  # type: ignore[arg-type]
 
 
 def job(run: int = 1, **changes: object) -> Job:

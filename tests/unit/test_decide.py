@@ -257,6 +257,49 @@ def test_trouble_with_a_store_is_told_until_it_is_over():
     assert (step.reason, step.message) == trouble
 
 
+HELD = job(suspended=True)
+IDLE = replace(UPLOADING, start_time=None)
+
+
+@pytest.mark.parametrize(
+    ("observed", "expected"),
+    [
+        (facts(UPLOADING, jobs=(HELD,)), steps.Write),
+        (facts(IDLE, jobs=(HELD,)), steps.Wait),
+        (facts(IDLE, jobs=(HELD,), pods=(pod(ONE),)), steps.Write),
+        (facts(IDLE, jobs=(job(),)), steps.Write),
+        (facts(UPLOADING, jobs=(HELD,), pods=(pod(),)), steps.ListParts),
+        (facts(UPLOADING, jobs=(replace(HELD, finished=True),)), steps.EndRun),
+        (facts(IDLE, replace(SPEC, parallelism=2), jobs=(HELD,)), steps.Scale),
+        (facts(IDLE, jobs=(replace(HELD, worker="other"),)), steps.DeleteJobs),
+    ],
+)
+def test_a_suspended_job_is_waited_for(observed, expected):
+    step = decide(observed)
+    assert type(step) is expected
+    if observed.queued:
+        assert (step.phase, step.reason) == (Phase.COPYING, "JobSuspended")
+
+
+def test_the_time_in_a_queue_is_not_the_copys():
+    """As with a Job: the count begins anew when it goes on."""
+    hurried = replace(SPEC, active_deadline_seconds=10)
+    waiting = decide(facts(UPLOADING, hurried, jobs=(HELD,), now=LATER))
+    assert isinstance(waiting, steps.Write)
+    assert waiting.status.start_time is None
+    assert not waiting.status.failing
+    assert isinstance(decide(facts(waiting.status, hurried, jobs=(HELD,), now=LATER)), steps.Wait)
+    resumed = decide(facts(waiting.status, hurried, jobs=(job(),), now=LATER))
+    assert isinstance(resumed, steps.Write)
+    assert resumed.status.start_time == format_time(LATER)
+
+
+def test_a_copy_in_a_queue_says_in_which():
+    worker = replace(SPEC.worker, labels={"kueue.x-k8s.io/queue-name": "nightly"})
+    step = decide(facts(IDLE, replace(SPEC, worker=worker), jobs=(HELD,)))
+    assert step.message == "the Job is suspended; waiting for Kueue's queue nightly"
+
+
 def test_a_failure_made_good_is_past():
     failed = pod("", code=137, reason="Error", uid="1")
     assert failed.terminated

@@ -12,7 +12,7 @@ from kubernetes.client import ApiException
 from multipartcopy import __main__
 from multipartcopy.api.codec import to_json
 from multipartcopy.api.reasons import Reason
-from multipartcopy.api.spec import Reference, S3Location, Source, Target
+from multipartcopy.api.spec import Reference, S3Location, Source, Spread, Target, Toleration
 from multipartcopy.api.status import Upload
 from multipartcopy.api.task import Work, decode_task
 from multipartcopy.handlers import settings
@@ -24,6 +24,7 @@ from multipartcopy.jobs import (
     fitting,
     image_of,
     job_name,
+    placement,
     proxies_of,
 )
 from multipartcopy.kube import ConflictError, Kube, KubeError, NotFoundError, TooLargeError, _error
@@ -121,6 +122,82 @@ def test_secrets_are_mounted_key_by_key_and_an_anonymous_side_has_none():
         "AWS_SESSION_TOKEN",
         "ca.crt",
     ]
+
+
+PLACED = replace(
+    SPEC.worker,
+    labels={"team": "a", "kueue.x-k8s.io/queue-name": "q"},
+    annotations={"note": "b"},
+    node_selector={"disk": "ssd"},
+    tolerations=(Toleration("spot", value="true", effect="NoExecute", toleration_seconds=9),),
+    affinity={"nodeAffinity": {"whatever": ["it", "is"]}},
+    topology_spread_constraints=(Spread("zone"),),
+    priority_class_name="low",
+    runtime_class_name="gvisor",
+    image_pull_secrets=(Reference("pull"), Reference("mine")),
+)
+
+
+def test_pods_are_placed_as_the_spec_says():
+    template = the_job(replace(SPEC, worker=PLACED))["spec"]["template"]
+    plain = the_job()["spec"]["template"]["spec"]
+    ours = {"matchLabels": {"multipartcopy.dev/uid": OWNER.uid}}
+    added = {k: v for k, v in template["spec"].items() if plain.get(k) != v}
+    assert added == {
+        "nodeSelector": {"disk": "ssd"},
+        "tolerations": [
+            {
+                "key": "spot",
+                "operator": "Equal",
+                "value": "true",
+                "effect": "NoExecute",
+                "tolerationSeconds": 9,
+            }
+        ],
+        "affinity": {"nodeAffinity": {"whatever": ["it", "is"]}},
+        "topologySpreadConstraints": [
+            {
+                "topologyKey": "zone",
+                "maxSkew": 1,
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": ours,
+            }
+        ],
+        "priorityClassName": "low",
+        "runtimeClassName": "gvisor",
+        "imagePullSecrets": [{"name": "pull"}, {"name": "mine"}],
+    }
+    assert template["metadata"]["annotations"]["note"] == "b"
+
+
+def test_the_labels_of_kueue_are_on_the_job_alone():
+    job = the_job(replace(SPEC, worker=PLACED))
+    assert job["metadata"]["labels"].items() >= PLACED.labels.items()
+    inside = job["spec"]["template"]["metadata"]["labels"]
+    assert inside["team"] == "a"
+    assert "kueue.x-k8s.io/queue-name" not in inside
+
+
+def test_the_labels_that_the_fence_looks_for_are_ours():
+    """The definition refuses them; should it be an old one, they win all the same."""
+    name = "multipartcopy.dev/uid"
+    theirs = replace(SPEC.worker, labels={name: "x"}, annotations={"multipartcopy.dev/name": "x"})
+    job = the_job(replace(SPEC, worker=theirs))
+    for meta in (job["metadata"], job["spec"]["template"]["metadata"]):
+        assert meta["labels"][name] == OWNER.uid
+        assert meta["annotations"]["multipartcopy.dev/name"] == OWNER.name
+
+
+def test_a_pod_of_a_plain_spec_says_nothing_of_its_place():
+    assert placement(SPEC.worker, OWNER) == {}
+
+
+def test_a_job_that_somebody_has_suspended():
+    body = the_job()
+    body["metadata"]["uid"] = "u"
+    assert not read_job(body).suspended
+    body["spec"]["suspend"] = True
+    assert read_job(body).suspended
 
 
 def test_job_names_are_the_same_for_the_same_run_and_short():

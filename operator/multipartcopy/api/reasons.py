@@ -31,6 +31,7 @@ class Reason(StrEnum):
     UNSCHEDULABLE = "Unschedulable"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     POD_NOT_STARTING = "PodNotStarting"
+    JOB_SUSPENDED = "JobSuspended"
 
     # Retried.
     ACCESS_DENIED = "AccessDenied"

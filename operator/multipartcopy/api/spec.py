@@ -205,10 +205,40 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Toleration:
+    """As in a pod."""
+
+    key: str | None = None
+    operator: str = "Equal"
+    value: str | None = None
+    effect: str | None = None
+    toleration_seconds: int | None = None
+
+
+@dataclass(frozen=True)
+class Spread:
+    """As a pod's ``topologySpreadConstraints``, of the pods of one copy."""
+
+    topology_key: str
+    max_skew: int = 1
+    when_unsatisfiable: str = "ScheduleAnyway"
+
+
+@dataclass(frozen=True)
 class Worker:
     streams: int | str = 4
     """A number, or Auto."""
     resources: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, str] | None = None
+    annotations: Mapping[str, str] | None = None
+    node_selector: Mapping[str, str] | None = None
+    tolerations: tuple[Toleration, ...] | None = None
+    affinity: Mapping[str, Any] | None = None
+    """As in a pod; only the API server reads it."""
+    topology_spread_constraints: tuple[Spread, ...] | None = None
+    priority_class_name: str | None = None
+    runtime_class_name: str | None = None
+    image_pull_secrets: tuple[Reference, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -399,7 +399,7 @@ class Effects:
         try:
             self.kube.create_job(owner.namespace, manifest)
         except KubeError as error:
-            if error.status in (403, 422):
+            if error.status in (400, 403, 422):
                 quota = "exceeded quota" in str(error)
                 reason = Reason.QUOTA_EXCEEDED if quota else Reason.POD_REFUSED
                 return Wait(action.phase, reason, str(error), 5.0)

@@ -7,8 +7,8 @@ not matter which of them a predecessor that died had done: the same facts lead t
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from multipartcopy.api import names
 from multipartcopy.api.conditions import summary
-from multipartcopy.api.names import EXIT_PERMANENT
 from multipartcopy.api.quantity import format_bytes
 from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.reasons import Reason, reason_of
@@ -320,6 +320,8 @@ def _watch(facts: Facts, folded: Status, job: Job) -> Action:
         return ListParts(*what)
     if folded != facts.status and _may_write(facts) and is_news(facts, folded):
         return Write(*what, folded)
+    if facts.queued:
+        return Wait(*what, 30.0)
     return ListParts(*what) if due else Wait(*what, 5.0 if running else 3.0)
 
 
@@ -359,6 +361,8 @@ def _news(facts: Facts, job: Job | None) -> tuple[Reason, str]:
     """What the resource should say of its copying: progress, what it waits for, or what went wrong last."""
     if facts.trouble:
         return facts.trouble
+    if facts.queued:
+        return _queued(facts)[1:]
     pods = [pod for pod in facts.run_pods() if not pod.finished]
     reason, message = _doing(facts)[1:]
     if any(pod.running for pod in pods):
@@ -376,6 +380,12 @@ def _news(facts: Facts, job: Job | None) -> tuple[Reason, str]:
     if job and not pods and facts.refused:
         return facts.refused
     return reason, message
+
+
+def _queued(facts: Facts) -> tuple[Phase, Reason, str]:
+    queue = (facts.spec.worker.labels or {}).get(f"{names.KUEUE}queue-name")
+    whom = f"Kueue's queue {queue}" if queue else "whoever has suspended it"
+    return _phase(facts), Reason.JOB_SUSPENDED, f"the Job is suspended; waiting for {whom}"
 
 
 def _progress(facts: Facts) -> str:
@@ -413,7 +423,7 @@ def _permanent(facts: Facts, limits: Limits) -> LastFailure | None:
         report = pod.report
         if report and report.error and ledger.belongs(facts.status, report):
             failure = failure_of(pod)
-            if failure and failure.exit_code == EXIT_PERMANENT:
+            if failure and failure.exit_code == names.EXIT_PERMANENT:
                 return failure
     retry = facts.status.retry
     if facts.run_job() is None and retry and retry.denied >= limits.denied_runs:
@@ -478,10 +488,16 @@ def _suspend(facts: Facts) -> Action:
 
 
 def _deadline(facts: Facts) -> Action | None:
-    """``activeDeadlineSeconds`` counts from the claim, and anew from each resumption."""
+    """``activeDeadlineSeconds`` counts from the claim, and anew from each resumption, of the Job as well.
+
+    So it is with a Job's own: https://kubernetes.io/docs/concepts/workloads/controllers/job/#suspending-a-job
+    """
     status, limit = facts.status, facts.spec.active_deadline_seconds
     if status.claim is None:
         return None
+    if facts.queued:
+        idle = replace(status, start_time=None)
+        return Write(*_queued(facts), idle) if status.start_time else None
     if status.start_time is None:
         done = status.progress and replace(
             status.progress, bytes_resumed=status.progress.bytes_done

@@ -71,6 +71,8 @@ class Job:
     run: int
     finished: bool = False
     deleting: bool = False
+    suspended: bool = False
+    """It may have no pods, until who has suspended it lets it go on: a queue, mostly."""
     parallelism: int = 1
     completions: int = 1
     worker: str | None = None
@@ -143,6 +145,13 @@ class Facts:
             (job for job in self.jobs if (job.attempt, job.run, job.upload) == current), None
         )
 
+    @property
+    def queued(self) -> bool:
+        """Whether the run's Job is suspended: what it waits for is not the copy's time."""
+        job = self.run_job()
+        held = job is not None and job.suspended and not (job.finished or job.deleting)
+        return held and not any(pod.running for pod in self.pods)
+
     def elapsed(self, since: datetime | None, seconds: float) -> bool:
         """Whether ``seconds`` have passed; also where ``since`` lies ahead, because a clock was set back."""
         return since is None or not timedelta(0) <= self.now - since < timedelta(seconds=seconds)
@@ -194,6 +203,7 @@ def read_job(body: Mapping[str, Any]) -> Job:
         run=_label(meta, names.LABEL_RUN),
         finished=bool(conditions & {"Complete", "Failed"}),
         deleting="deletionTimestamp" in meta,
+        suspended=spec.get("suspend", False),
         parallelism=spec.get("parallelism", 1),
         completions=spec.get("completions", 1),
         worker=annotations.get(names.ANNOTATION_WORKER),
