@@ -57,6 +57,20 @@ def main() -> int:
         default=1800,
         help="how long an abort is tried before the upload is named and left (default: %(default)s)",
     )
+    operator.add_argument(
+        "--max-active-copies",
+        metavar="N",
+        type=_count,
+        default=os.environ.get("MULTIPARTCOPY_MAX_ACTIVE_COPIES", "0"),
+        help="how many copies may be under way at the same time; 0 for any number (default: %(default)s)",
+    )
+    operator.add_argument(
+        "--max-pods",
+        metavar="N",
+        type=_count,
+        default=os.environ.get("MULTIPARTCOPY_MAX_PODS", "0"),
+        help="how many worker pods may run at the same time; 0 for any number (default: %(default)s)",
+    )
     operator.add_argument("--verbose", action="store_true", help="log every step")
     commands.add_parser("worker", help="copy one batch of parts (run by the operator's Jobs)")
     options = parser.parse_args()
@@ -73,6 +87,12 @@ def _listener(text: str) -> tuple[str, int] | None:
         if parts.hostname and parts.port is not None and parts.netloc == text:
             return parts.hostname, parts.port
     raise argparse.ArgumentTypeError(f"{text!r} is not like 0.0.0.0:8081 or [::]:8081")
+
+
+def _count(text: str) -> int:
+    if text.isdecimal():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
 
 
 def _namespace(text: str) -> str:
@@ -104,6 +124,8 @@ def _operate(options: argparse.Namespace) -> int:
         metrics=options.metrics,
         denied_grace_seconds=options.denied_grace,
         abort_grace_seconds=options.abort_grace,
+        max_active_copies=options.max_active_copies,
+        max_pods=options.max_pods,
     )
     try:
         code = run(chosen)

@@ -36,6 +36,8 @@ class Options:
     metrics: tuple[str, int] | None = ("0.0.0.0", 8081)  # noqa: S104 - in a pod
     denied_grace_seconds: float = 300
     abort_grace_seconds: float = 1800
+    max_active_copies: int = 0
+    max_pods: int = 0
 
 
 def run(options: Options) -> int:
@@ -60,6 +62,8 @@ def run(options: Options) -> int:
     limits = Limits(
         denied_grace_seconds=options.denied_grace_seconds,
         abort_grace_seconds=options.abort_grace_seconds,
+        max_active_copies=options.max_active_copies,
+        max_pods=options.max_pods,
     )
     logger.info("the workers run %s", image.name)
     own = (namespace, pod) if pod else None

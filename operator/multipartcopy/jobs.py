@@ -68,9 +68,14 @@ def labels(owner: Owner, attempt: int, run: int) -> dict[str, str]:
 
 
 def build_job(
-    owner: Owner, spec: Spec, status: Status, work: list[Work], image: Image
+    owner: Owner,
+    spec: Spec,
+    status: Status,
+    work: list[Work],
+    image: Image,
+    pods: int | None = None,
 ) -> dict[str, Any]:
-    """A Job with one index for each batch in ``work``.
+    """A Job with one index for each batch in ``work``, and ``pods`` at the same time, by default as the spec says.
 
     It has no ``ttlSecondsAfterFinished`` (that deletes reports), no ``activeDeadlineSeconds`` (that
     counts the time in the queue) and no ``maxFailedIndexes`` (other batches go on). An exit status
@@ -106,7 +111,7 @@ def build_job(
         "spec": {
             "completionMode": "Indexed",
             "completions": len(work),
-            "parallelism": min(spec.parallelism, len(work)),
+            "parallelism": min(pods or spec.parallelism, len(work)),
             "backoffLimitPerIndex": spec.backoff_limit_per_batch,
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {

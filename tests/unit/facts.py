@@ -63,7 +63,8 @@ def facts(status: Status = NEW, spec: Spec = SPEC, **changes: object) -> Facts:
 
 
 def job(run: int = 1, **changes: object) -> Job:
-    plain = Job(f"job-r{run}", "job-uid", 1, run, parallelism=4, completions=4, upload=UPLOAD.id)
+    sizes = {"parallelism": 4, "completions": 4, "left": 4}
+    plain = Job(f"job-r{run}", "job-uid", 1, run, upload=UPLOAD.id, **sizes)  # type: ignore[arg-type]
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 

@@ -32,6 +32,7 @@ class Reason(StrEnum):
     IMAGE_PULL_FAILED = "ImagePullFailed"
     POD_NOT_STARTING = "PodNotStarting"
     JOB_SUSPENDED = "JobSuspended"
+    QUEUED_BY_OPERATOR = "QueuedByOperator"
 
     # Retried.
     ACCESS_DENIED = "AccessDenied"

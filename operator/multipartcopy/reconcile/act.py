@@ -16,7 +16,7 @@ from multipartcopy.jobs import Image, build_job
 from multipartcopy.kube import Kube, KubeError, TooLargeError
 from multipartcopy.metrics import Metrics
 from multipartcopy.reconcile import decide as steps
-from multipartcopy.reconcile import keeping, ledger, outcome, settle, writer
+from multipartcopy.reconcile import keeping, ledger, outcome, queueing, settle, writer
 from multipartcopy.reconcile.access import read_access
 from multipartcopy.reconcile.decide import Action, Wait, Write, give_up
 from multipartcopy.reconcile.facts import (
@@ -163,8 +163,8 @@ class Effects:
                     self.kube.delete_job(owner.namespace, job)
             case steps.Scale(job=job, parallelism=parallelism):
                 self.kube.set_parallelism(owner.namespace, job, parallelism)
-            case steps.StartRun(work=work):
-                return self._start_run(action, facts, memory, list(work))
+            case steps.StartRun(work=work, pods=pods):
+                return self._start_run(action, facts, memory, list(work), pods)
             case steps.Inspect():
                 return self._inspect(action, facts, memory)
             case steps.CreateUpload():
@@ -277,10 +277,8 @@ class Effects:
     # Before the copy.
 
     def _inspect(self, action: Action, facts: Facts, memory: Memory) -> Write | Wait:
-        busy = self._rival(facts)
-        if busy:
-            message = f"MultipartCopy {busy} is writing the same destination"
-            return Wait(action.phase, Reason.DESTINATION_BUSY, message, 10.0)
+        if waiting := self._look_around(action, facts):
+            return waiting
         info, layout = self._look(facts, memory)
         destination = self._store("destination", facts, memory)
         uploads, time = destination.list_uploads()
@@ -312,17 +310,25 @@ class Effects:
             return str(told)
         return None
 
-    def _rival(self, facts: Facts) -> str | None:
-        """An older live resource with our destination: of two, the younger waits."""
+    def _look_around(self, action: Action, facts: Facts) -> Wait | None:
+        """Wait for an older live resource with our destination; and where others have just begun, for our turn."""
+        others, limits = [], self.limits
         for body in self.kube.list_copies():
+            if limits.max_active_copies or limits.max_pods:
+                others += [seat] if (seat := queueing.read_seat(body)) else []
             # Most are told apart by this much; to read half a megabyte of ledger takes longer.
             if body["spec"]["destination"]["s3"]["key"] != facts.spec.destination.s3.key:
                 continue
             other = read_resource(body)
             if outcome.goes_first(other, facts.resource):
                 same = other.owner.namespace == facts.resource.owner.namespace
-                return other.owner.name if same else "of another namespace"
-        return None
+                busy = other.owner.name if same else "of another namespace"
+                message = f"MultipartCopy {busy} is writing the same destination"
+                return Wait(action.phase, Reason.DESTINATION_BUSY, message, 10.0)
+        ours = queueing.seat_of(facts)
+        fresh = [seat for seat in others if seat.uid != ours.uid]
+        why = queueing.why_not_yet(ours, fresh, limits)
+        return Wait(action.phase, Reason.QUEUED_BY_OPERATOR, why, 5.0) if why else None
 
     def _create_upload(self, facts: Facts, memory: Memory) -> Write:
         """Create it; if a predecessor died between creating and recording it, take up what it made."""
@@ -390,12 +396,12 @@ class Effects:
     # The copy.
 
     def _start_run(
-        self, action: Action, facts: Facts, memory: Memory, work: list[Work]
+        self, action: Action, facts: Facts, memory: Memory, work: list[Work], pods: int
     ) -> Wait | None:
         for side in ("source", "destination"):
             self._access(side, facts, memory)
         owner = facts.resource.owner
-        manifest = build_job(owner, facts.spec, facts.status, work, self.image)
+        manifest = build_job(owner, facts.spec, facts.status, work, self.image, pods)
         try:
             self.kube.create_job(owner.namespace, manifest)
         except KubeError as error:

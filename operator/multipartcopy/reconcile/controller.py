@@ -18,8 +18,9 @@ from multipartcopy.kube import Kube, KubeError, NotFoundError
 from multipartcopy.metrics import PassError
 from multipartcopy.reconcile.act import Effects, Memory
 from multipartcopy.reconcile.decide import Wait, decide
-from multipartcopy.reconcile.facts import Facts, read_pod
+from multipartcopy.reconcile.facts import Facts, Seat, read_pod
 from multipartcopy.reconcile.observe import observe
+from multipartcopy.reconcile.queueing import read_seat, seat_of
 from multipartcopy.reconcile.writer import LostRaceError
 
 logger = logging.getLogger("multipartcopy.controller")
@@ -42,6 +43,8 @@ class Controller:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._wakes: dict[str, asyncio.Event] = {}
         self._memories: dict[str, Memory] = {}
+        self._seats: dict[str, Seat] = {}
+        """Of every live copy, as it was last seen: what an operator with limits looks at, without asking."""
         self._stopping = False
 
     @property
@@ -53,6 +56,8 @@ class Controller:
         """A resource was seen or has changed."""
         meta = body["metadata"]
         uid = meta["uid"]
+        if self._limited and uid not in self._seats and (seat := read_seat(body)):
+            self._seats[uid] = seat
         if uid in self._tasks:
             self._wakes[uid].set()
         elif not self._stopping:
@@ -90,10 +95,12 @@ class Controller:
         try:
             while not self._stopping:
                 wake.clear()
+                before = self._seats.get(uid)
                 with self._effects.metrics.reconciling():
                     seconds = await loop.run_in_executor(
                         self._executor, self._pass, uid, namespace, name, memory
                     )
+                self._wake_next(before, self._seats.get(uid))
                 if seconds is None and not wake.is_set():
                     return
                 await _sleep(wake, _LONGEST_WAIT if seconds is None else seconds)
@@ -101,6 +108,22 @@ class Controller:
             del self._tasks[uid], self._wakes[uid]
             self._effects.metrics.under_way(uid, None)
             self._effects.metrics.pods(uid, running=0, waiting=0)
+
+    @property
+    def _limited(self) -> bool:
+        limits = self._effects.limits
+        return bool(limits.max_active_copies or limits.max_pods)
+
+    def _wake_next(self, before: Seat | None, after: Seat | None) -> None:
+        """Where a copy has given up its place, or pods, or does not wait any more, it is the next one's turn."""
+        if before is None:
+            return
+        left = after is None or (before.begun or before.ready) > (after.begun or after.ready)
+        if left or (after and after.wants < before.wants):
+            waiting = [seat for seat in self._seats.values() if seat.ready]
+            first = min(waiting, key=lambda seat: seat.order, default=None)
+            if first and first.uid in self._wakes:
+                self._wakes[first.uid].set()
 
     def _pass(self, uid: str, namespace: str, name: str, memory: Memory) -> float | None:
         """Steps until one says wait: the seconds until the next pass, None for not before a change."""
@@ -111,13 +134,17 @@ class Controller:
                 if self._stopping:
                     return 0.0
                 try:
-                    facts = observe(self._kube, namespace, name, memory)
+                    seats = tuple(self._seats.values())
+                    facts = observe(self._kube, namespace, name, memory, seats)
                 except NotFoundError:
                     facts = None
                 if facts is None or facts.resource.owner.uid != uid:
+                    self._seats.pop(uid, None)
                     self._effects.bury(self._memories.pop(uid, memory))
                     return None
                 metrics.under_way(uid, _said(facts))
+                if self._limited:
+                    self._seats[uid] = seat_of(facts)
                 action = decide(facts, self._effects.limits)
                 logger.debug("%s/%s: %s", namespace, name, type(action).__name__)
                 wait = self._effects.perform(action, facts, memory)

@@ -18,6 +18,7 @@ from multipartcopy.api.task import Work
 from multipartcopy.jobs import bytes_per_second, fitting, worker_spec
 from multipartcopy.reconcile import ledger
 from multipartcopy.reconcile.facts import Facts, Job, Limits, failure_of, format_time, parse_time
+from multipartcopy.reconcile.queueing import pods_for, seat_of, why_not_yet
 
 _WITHDRAWN = (Reason.CHECKSUM_MISMATCH, Reason.NOT_ENCRYPTED)
 _SMALL_STATUS = 100_000
@@ -82,6 +83,8 @@ class StartRun(Action):
     """Create the Job of the current run for what the ledger lacks."""
 
     work: tuple[Work, ...]
+    pods: int
+    """At the same time; the operator may allow fewer than the spec."""
 
 
 @dataclass(frozen=True)
@@ -197,6 +200,8 @@ def decide(facts: Facts, limits: Limits = Limits()) -> Action:  # noqa: B008 - f
         return _fail(facts, status.failing, limits)
     if facts.spec.suspend:
         return _suspend(facts)
+    if queued := _queue(facts, limits):
+        return queued
     if deadline := _deadline(facts):
         return deadline
     if status.claim is None:
@@ -206,6 +211,16 @@ def decide(facts: Facts, limits: Limits = Limits()) -> Action:  # noqa: B008 - f
     if status.upload is None:
         return CreateUpload(Phase.PREPARING, Reason.CLAIMED, "creating the multipart upload")
     return _copy(facts, limits)
+
+
+def _queue(facts: Facts, limits: Limits) -> Wait | None:
+    """Before the claim, and before it is resumed: neither time is the copy's."""
+    ours = seat_of(facts)
+    why = None if ours.begun else why_not_yet(ours, facts.others, limits)
+    if why is None:
+        return None
+    phase = _live_phase(facts) if facts.status.claim else Phase.PENDING
+    return Wait(phase, Reason.QUEUED_BY_OPERATOR, why, 30.0)
 
 
 def _claim(facts: Facts) -> Action:
@@ -232,7 +247,7 @@ def _copy(facts: Facts, limits: Limits) -> Action:
     if job.deleting:
         what = _doing(facts, "the Job was deleted; waiting for its end")
         return _recorded_first(facts, folded, what, Wait(*what, 2.0))
-    return _watch(facts, folded, job)
+    return _watch(facts, folded, job, limits)
 
 
 def _recorded_first(
@@ -292,10 +307,13 @@ def _start(facts: Facts, folded: Status, work: tuple[Work, ...], limits: Limits)
     # Further ahead than any back-off: the clock was set back.
     if 0 < seconds <= limits.retry_seconds[-1]:
         return Wait(phase, *news, max(0.1, seconds))
-    return StartRun(phase, *news, tuple(fitting(work)))
+    if not (pods := pods_for(facts, limits)):
+        message = f"all of {limits.max_pods} pods that the operator allows are in use"
+        return Wait(phase, Reason.QUEUED_BY_OPERATOR, message, 5.0)
+    return StartRun(phase, *news, tuple(fitting(work)), min(facts.spec.parallelism, pods))
 
 
-def _watch(facts: Facts, folded: Status, job: Job) -> Action:
+def _watch(facts: Facts, folded: Status, job: Job, limits: Limits) -> Action:
     """A run is under way: record what came in, follow the spec, look how far it is."""
     what = _phase(facts), *_news(facts, job)
     stuck = not any(pod.running for pod in facts.pods)
@@ -305,7 +323,7 @@ def _watch(facts: Facts, folded: Status, job: Job) -> Action:
     unshared = job.bytes_per_second != bytes_per_second(facts.spec, facts.status, job.completions)
     if outdated or unshared or _unreplaced(facts):
         return _recorded_first(facts, folded, what, DeleteJobs(*what, (job.name,)))
-    wanted = min(facts.spec.parallelism, job.completions)
+    wanted = min(facts.spec.parallelism, job.completions, pods_for(facts, limits))
     if wanted != job.parallelism:
         return Scale(*what, job.name, wanted)
     if folded != facts.status and _fails_anew(facts.status, folded):

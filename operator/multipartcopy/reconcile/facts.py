@@ -8,6 +8,7 @@ from typing import Any
 
 from multipartcopy.api import names
 from multipartcopy.api.codec import from_json
+from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import Report, decode_report
 from multipartcopy.api.spec import Spec
@@ -75,6 +76,8 @@ class Job:
     """It may have no pods, until who has suspended it lets it go on: a queue, mostly."""
     parallelism: int = 1
     completions: int = 1
+    left: int = 1
+    """Batches that are not done, nor given up in this run."""
     worker: str | None = None
     """The ``spec.worker`` that it was made for."""
     bytes_per_second: int = 0
@@ -100,6 +103,23 @@ class Resource:
 
 
 @dataclass(frozen=True)
+class Seat:
+    """What of a copy matters to the others. ``wants`` and ``holds`` count pods."""
+
+    uid: str
+    created: datetime
+    begun: bool
+    ready: bool
+    """It could begin, if it were let."""
+    wants: int
+    holds: int = 0
+
+    @property
+    def order(self) -> tuple[bool, datetime, str]:
+        return not self.begun, self.created, self.uid
+
+
+@dataclass(frozen=True)
 class Facts:
     """Everything that ``decide`` may look at. ``now`` is the operator's clock, UTC."""
 
@@ -121,6 +141,8 @@ class Facts:
     status_bytes: int = 0
     strays: tuple[str, ...] = ()
     """Uploads of ours, not known to be gone, that the status does not name: it was edited."""
+    others: tuple[Seat, ...] = ()
+    """The other copies, where the operator limits how many are under way at the same time."""
 
     @property
     def status(self) -> Status:
@@ -159,8 +181,10 @@ class Facts:
 
 @dataclass(frozen=True)
 class Limits:
-    """Of patience. The operator's flags set some of them."""
+    """Of patience, and of what goes on at the same time (0: any number). The operator's flags set some of them."""
 
+    max_active_copies: int = 0
+    max_pods: int = 0
     attempts: int = 3
     disagreements: int = 3
     denied_runs: int = 5
@@ -194,6 +218,8 @@ def read_resource(body: Mapping[str, Any]) -> Resource:
 def read_job(body: Mapping[str, Any]) -> Job:
     meta, spec, status = body["metadata"], body["spec"], body.get("status", {})
     conditions = {c["type"] for c in status.get("conditions", []) if c["status"] == "True"}
+    completions = spec.get("completions", 1)
+    given_up = len(parse_ranges(status.get("failedIndexes", "")))
     annotations = meta.get("annotations", {})
     rate = annotations.get(names.ANNOTATION_BYTES_PER_SECOND, "0")
     return Job(
@@ -205,7 +231,8 @@ def read_job(body: Mapping[str, Any]) -> Job:
         deleting="deletionTimestamp" in meta,
         suspended=spec.get("suspend", False),
         parallelism=spec.get("parallelism", 1),
-        completions=spec.get("completions", 1),
+        completions=completions,
+        left=max(0, completions - status.get("succeeded", 0) - given_up),
         worker=annotations.get(names.ANNOTATION_WORKER),
         bytes_per_second=int(rate) if rate.isdecimal() else -1,
         upload=annotations.get(names.ANNOTATION_UPLOAD),

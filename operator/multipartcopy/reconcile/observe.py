@@ -1,5 +1,6 @@
 """One look at the cluster: everything that the decision needs, fresh from the API server."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from multipartcopy.api.reasons import Reason
@@ -10,6 +11,7 @@ from multipartcopy.reconcile.facts import (
     Job,
     Pod,
     Resource,
+    Seat,
     read_job,
     read_pod,
     read_resource,
@@ -18,8 +20,13 @@ from multipartcopy.reconcile.facts import (
 from multipartcopy.reconcile.writer import stored_size
 
 
-def observe(kube: Kube, namespace: str, name: str, memory: Memory) -> Facts:
-    """Raises NotFoundError where the resource is gone, KubeError."""
+def observe(
+    kube: Kube, namespace: str, name: str, memory: Memory, seats: Iterable[Seat] = ()
+) -> Facts:
+    """``seats`` are those of all copies, as far as they matter.
+
+    Raises NotFoundError where the resource is gone, KubeError.
+    """
     body = kube.get_copy(namespace, name)
     resource = read_resource(body)
     uid = resource.owner.uid
@@ -48,6 +55,7 @@ def observe(kube: Kube, namespace: str, name: str, memory: Memory) -> Facts:
         written_at=memory.written_at,
         status_bytes=stored_size(body),
         strays=tuple(sorted(strays)),
+        others=tuple(seat for seat in seats if seat.uid != uid),
     )
 
 

@@ -26,6 +26,8 @@ _NORMAL = {
     Reason.VERIFYING,
     Reason.ABORTING,
     Reason.SUSPENDED,
+    Reason.JOB_SUSPENDED,
+    Reason.QUEUED_BY_OPERATOR,
     Reason.COPIED,
     Reason.ALREADY_EQUAL,
 }
