@@ -25,6 +25,8 @@ ACCESS_KEY = "test-access-key"
 SECRET_KEY = "test-secret-key"
 KMS_KEY = "test-key"
 """Of MinIO's own KMS."""
+LOOPBACK = "127.0.0.0/8"
+"""What ``--allow-endpoints`` has to say of them."""
 _START_SECONDS = 30
 _STOP_SECONDS = 10
 _MEMORY = "/dev/shm"  # noqa: S108 - what is made there has a name of its own

@@ -13,7 +13,7 @@ from typing import Any
 
 from dev.bench.job import DESTINATION_BUCKET, KEY, SOURCE_BUCKET, STREAMS, Job
 from dev.bench.measure import Command
-from dev.servers import ACCESS_KEY, SECRET_KEY
+from dev.servers import ACCESS_KEY, LOOPBACK, SECRET_KEY
 from multipartcopy.api import names
 from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.report import decode_report, encode_crc, unpack_crcs
@@ -83,6 +83,7 @@ def worker_command(task: Task, index: int, image: Path, home: Path) -> Command:
             "PYTHONUNBUFFERED": "1",
             names.TASK_VARIABLE: task.encode(),
             names.INDEX_VARIABLE: str(index),
+            names.ALLOW_ENDPOINTS_VARIABLE: LOOPBACK,
             SECRETS_VARIABLE: str(inside),
             REPORT_VARIABLE: str(_report(inside, index)),
         },

@@ -9,6 +9,8 @@ import sys
 from urllib.parse import urlsplit
 
 from multipartcopy import __version__
+from multipartcopy.api import names
+from multipartcopy.s3.guard import parse_guard
 
 
 def main() -> int:
@@ -71,6 +73,14 @@ def main() -> int:
         default=os.environ.get("MULTIPARTCOPY_MAX_PODS", "0"),
         help="how many worker pods may run at the same time; 0 for any number (default: %(default)s)",
     )
+    operator.add_argument(
+        "--allow-endpoints",
+        metavar="PATTERN,...",
+        type=_endpoints,
+        default=os.environ.get(names.ALLOW_ENDPOINTS_VARIABLE, ""),
+        help="the only endpoints to speak to: hosts like *.example.com, addresses like 10.0.0.0/8"
+        " (default: all but loopback, link-local and metadata addresses)",
+    )
     operator.add_argument("--verbose", action="store_true", help="log every step")
     commands.add_parser("worker", help="copy one batch of parts (run by the operator's Jobs)")
     options = parser.parse_args()
@@ -87,6 +97,14 @@ def _listener(text: str) -> tuple[str, int] | None:
         if parts.hostname and parts.port is not None and parts.netloc == text:
             return parts.hostname, parts.port
     raise argparse.ArgumentTypeError(f"{text!r} is not like 0.0.0.0:8081 or [::]:8081")
+
+
+def _endpoints(text: str) -> str:
+    try:
+        parse_guard(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def _count(text: str) -> int:
@@ -126,6 +144,7 @@ def _operate(options: argparse.Namespace) -> int:
         abort_grace_seconds=options.abort_grace,
         max_active_copies=options.max_active_copies,
         max_pods=options.max_pods,
+        allow_endpoints=options.allow_endpoints,
     )
     try:
         code = run(chosen)

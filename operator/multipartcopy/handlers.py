@@ -16,6 +16,7 @@ from multipartcopy.metrics import Metrics
 from multipartcopy.reconcile.act import Effects
 from multipartcopy.reconcile.controller import Controller
 from multipartcopy.reconcile.facts import Limits
+from multipartcopy.s3.guard import parse_guard
 
 logger = logging.getLogger("multipartcopy.operator")
 
@@ -38,6 +39,7 @@ class Options:
     abort_grace_seconds: float = 1800
     max_active_copies: int = 0
     max_pods: int = 0
+    allow_endpoints: str = ""
 
 
 def run(options: Options) -> int:
@@ -58,7 +60,8 @@ def run(options: Options) -> int:
         image = image_of(kube.get_pod(namespace, pod))
     else:
         raise KubeError(0, "outside of a pod, --worker-image must say what the workers run")
-    image = replace(image, proxies=proxies_of(os.environ))
+    allowed = options.allow_endpoints
+    image = replace(image, proxies=proxies_of(os.environ), allow_endpoints=allowed)
     limits = Limits(
         denied_grace_seconds=options.denied_grace_seconds,
         abort_grace_seconds=options.abort_grace_seconds,
@@ -67,7 +70,7 @@ def run(options: Options) -> int:
     )
     logger.info("the workers run %s", image.name)
     own = (namespace, pod) if pod else None
-    controller = Controller(kube, Effects(kube, image, own, limits, metrics))
+    controller = Controller(kube, Effects(kube, image, own, limits, metrics, parse_guard(allowed)))
     asyncio.run(
         kopf.operator(
             registry=registry(controller),

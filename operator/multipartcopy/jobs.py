@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,8 @@ class Image:
     pull_secrets: tuple[str, ...] = ()
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What its environment says of HTTP proxies; may hold a password."""
+    allow_endpoints: str = ""
+    """As the operator's ``--allow-endpoints``."""
 
 
 def image_of(pod: Mapping[str, Any]) -> Image:
@@ -248,7 +250,7 @@ def _pod(spec: Spec, task: Task, image: Image) -> dict[str, Any]:
                 "args": ["worker"],
                 "env": [
                     {"name": names.TASK_VARIABLE, "value": task.encode()},
-                    *({"name": name, "value": value} for name, value in image.proxies.items()),
+                    *({"name": name, "value": value} for name, value in _environment(image)),
                 ],
                 "resources": resources(spec.worker.resources),
                 "terminationMessagePolicy": "File",
@@ -262,6 +264,12 @@ def _pod(spec: Spec, task: Task, image: Image) -> dict[str, Any]:
         ],
         "volumes": volumes,
     }
+
+
+def _environment(image: Image) -> Iterator[tuple[str, str]]:
+    yield from image.proxies.items()
+    if image.allow_endpoints:
+        yield names.ALLOW_ENDPOINTS_VARIABLE, image.allow_endpoints
 
 
 def resources(wanted: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from unittest import mock
 
 from botocore.retries.standard import ExponentialBackoff
 
+from dev.servers import LOOPBACK
 from multipartcopy.api import names
 from multipartcopy.jobs import Image
 from multipartcopy.kube import ConflictError, KubeError, NotFoundError, TooLargeError
@@ -34,6 +35,7 @@ from multipartcopy.reconcile import controller as controllers
 from multipartcopy.reconcile.act import Effects
 from multipartcopy.reconcile.facts import Limits
 from multipartcopy.s3 import control
+from multipartcopy.s3.guard import parse_guard
 
 Object = dict[str, Any]
 
@@ -389,7 +391,9 @@ class Operator:
     def __init__(self, cluster: Cluster, limits: Limits = IMPATIENT) -> None:
         self._cluster = cluster
         self._leash = _Leash(cluster)
-        self._effects = Effects(self._leash, Image("worker"), None, limits)  # type: ignore[arg-type]
+        image = Image("worker", allow_endpoints=LOOPBACK)
+        guard = parse_guard(LOOPBACK)
+        self._effects = Effects(self._leash, image, None, limits, guard=guard)  # type: ignore[arg-type]
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()))
         self._thread.start()

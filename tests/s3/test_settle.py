@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import pytest
 from awscrt.checksums import crc64nvme
 
-from dev.servers import ACCESS_KEY, SECRET_KEY, Server
+from dev.servers import ACCESS_KEY, LOOPBACK, SECRET_KEY, Server
 from multipartcopy.api.spec import (
     Overwrite,
     Reference,
@@ -44,6 +44,7 @@ from multipartcopy.s3.control import (
     Store,
     StoredPart,
 )
+from multipartcopy.s3.guard import parse_guard
 from multipartcopy.s3.properties import Properties, Wanted
 from tests.unit.facts import CLAIMED, facts
 
@@ -103,7 +104,13 @@ def begin(server: Server, overwrite: Overwrite, there: bytes | None = None) -> C
     to = S3Destination(bucket, "to", server.endpoint, secret_ref=secret)
     spec = Spec(Source(side), Target(to), overwrite=overwrite)
     store = Store("destination", to, Access(Credentials(ACCESS_KEY, SECRET_KEY)))
-    effects = Effects(StubKube(), Image("i"), None, Limits())  # type: ignore[arg-type]
+    effects = Effects(
+        StubKube(),  # type: ignore[arg-type]
+        Image("i"),
+        None,
+        Limits(),
+        guard=parse_guard(LOOPBACK),
+    )
     copy = Copy(server, bucket, data, store, effects, facts(CLAIMED, spec))
     copy.put("from", data)
     if there is not None:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from awscrt.checksums import combine_crc64nvme, crc64nvme
 
-from dev.servers import ACCESS_KEY, SECRET_KEY, Server
+from dev.servers import ACCESS_KEY, LOOPBACK, SECRET_KEY, Server
 from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import Report, decode_report, encode_crc, unpack_crcs
@@ -81,6 +81,7 @@ class Copy:
             "JOB_COMPLETION_INDEX": "0",
             "MULTIPARTCOPY_SECRETS": str(self.directory / "secrets"),
             "MULTIPARTCOPY_REPORT": str(self.report_file),
+            "MULTIPARTCOPY_ALLOW_ENDPOINTS": LOOPBACK,
         }
         process = subprocess.Popen(
             [sys.executable, "-c", program],

@@ -267,6 +267,13 @@ def test_workers_go_through_the_proxies_that_the_operator_goes_through():
     assert "proxy:1" not in repr(image)
 
 
+def test_workers_speak_to_what_the_operator_speaks_to():
+    image = replace(IMAGE, allow_endpoints="*.example")
+    job = build_job(OWNER, SPEC, UPLOADING, missing(UPLOADING), image)
+    _, allowed = job["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert allowed == {"name": "MULTIPARTCOPY_ALLOW_ENDPOINTS", "value": "*.example"}
+
+
 @pytest.mark.parametrize("direct", [True, False])
 def test_in_a_cluster_its_api_server_is_asked_directly(monkeypatch, direct):
     """NO_PROXY need not name it."""

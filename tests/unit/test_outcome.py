@@ -162,6 +162,12 @@ def test_a_final_error_while_settling_ends_the_copy():
     assert result.status.failing
 
 
+def test_an_endpoint_that_is_refused_may_be_allowed_some_day():
+    settle = Settle(Phase.COMPLETING, outcome.Reason.COMPLETING, "")
+    result = outcome.refused(facts(SETTLING), settle, error(Kind.REFUSED), LIMITS, None)
+    assert (type(result), result.reason) == (Wait, "EndpointRefused")
+
+
 def test_a_source_without_a_strong_etag_is_refused():
     for tag in ("", 'W/"x'):
         result = outcome.claim(facts(), seen(source=replace(SOURCE, etag=tag)))

@@ -45,6 +45,8 @@ PROXY_VARIABLES = (
     *("https_proxy", "http_proxy", "no_proxy"),
 )
 """Environment variables of the operator that its workers get as well."""
+ALLOW_ENDPOINTS_VARIABLE = "MULTIPARTCOPY_ALLOW_ENDPOINTS"
+"""Environment variable of the operator and its workers: which endpoints may be spoken to; see ``s3/guard.py``."""
 SECRETS_DIRECTORY = "/var/run/secrets/multipartcopy"
 """Of the worker: ``source/``, ``destination/`` hold credentials, ``source-ca/``, ``destination-ca/`` a CA each,
 ``source-key/``, ``destination-key/`` a key for SSE-C."""

@@ -23,6 +23,7 @@ class Reason(StrEnum):
     # Waiting for somebody or something else; never a failure by itself.
     SECRET_NOT_FOUND = "SecretNotFound"
     SECRET_INVALID = "SecretInvalid"
+    ENDPOINT_REFUSED = "EndpointRefused"
     DESTINATION_BUSY = "DestinationBusy"
     SOURCE_UNAVAILABLE = "SourceUnavailable"
     DESTINATION_UNAVAILABLE = "DestinationUnavailable"
@@ -64,6 +65,15 @@ class Reason(StrEnum):
     COMPLETE_UNKNOWN = "CompleteUnknown"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     UPLOAD_LEFT_BEHIND = "UploadLeftBehind"
+
+
+CANNOT_BEGIN = {
+    Reason.SECRET_NOT_FOUND,
+    Reason.SECRET_INVALID,
+    Reason.ACCESS_DENIED,
+    Reason.ENDPOINT_REFUSED,
+}
+"""A copy that says so holds up no other."""
 
 
 def reason_of(text: str) -> Reason:

@@ -37,6 +37,7 @@ from multipartcopy.s3.control import (
     StoredPart,
 )
 from multipartcopy.s3.errors import Kind, S3Error
+from multipartcopy.s3.guard import Guard
 from multipartcopy.s3.properties import Wanted
 from multipartcopy.s3.secrets import MissingSecretError
 from multipartcopy.s3.validators import Version
@@ -95,6 +96,7 @@ class Effects:
     pod: tuple[str, str] | None
     limits: Limits
     metrics: Metrics = field(default_factory=Metrics)
+    guard: Guard = field(default_factory=Guard)
 
     def perform(self, action: Action, facts: Facts, memory: Memory) -> Wait | None:
         """Do it, write the status once if there is news; a Wait where the pass should end.
@@ -220,7 +222,7 @@ class Effects:
         location = facts.spec.source.s3 if side == "source" else facts.spec.destination.s3
         assert location is not None
         access = self._access(side, facts, memory)
-        return Store(side, location, access, self.metrics.s3_request)
+        return Store(side, location, access, self.metrics.s3_request, self.guard)
 
     def _access(self, side: str, facts: Facts, memory: Memory) -> Access:
         spec = facts.spec
@@ -253,7 +255,7 @@ class Effects:
     def _site(self, facts: Facts, memory: Memory) -> Site:
         assert facts.spec.source.http is not None
         access = self._access("source", facts, memory)
-        return Site(facts.spec.source.http, access, self.metrics.s3_request)
+        return Site(facts.spec.source.http, access, self.metrics.s3_request, self.guard)
 
     # On the resource.
 
@@ -298,7 +300,8 @@ class Effects:
         if source.credentials == ours:
             return None
         assert facts.spec.source.s3 is not None
-        store = Store("source", facts.spec.source.s3, replace(source, credentials=ours))
+        access = replace(source, credentials=ours)
+        store = Store("source", facts.spec.source.s3, access, guard=self.guard)
         try:
             store.head(if_match=info.etag)
         except S3Error as error:
@@ -646,7 +649,7 @@ class Effects:
             return
         with contextlib.suppress(S3Error):
             location = last.spec.destination.s3
-            store = Store("destination", location, access, self.metrics.s3_request)
+            store = Store("destination", location, access, self.metrics.s3_request, self.guard)
             self._gone(store, left, memory)
         if uploads := sorted(left - memory.ended_uploads):
             facts = Facts(datetime.now(UTC), last)

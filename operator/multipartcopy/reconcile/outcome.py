@@ -8,7 +8,7 @@ from multipartcopy.api.conditions import summary
 from multipartcopy.api.names import SOURCE_STAMP
 from multipartcopy.api.quantity import format_bytes
 from multipartcopy.api.ranges import parse_ranges
-from multipartcopy.api.reasons import Reason
+from multipartcopy.api.reasons import CANNOT_BEGIN, Reason
 from multipartcopy.api.report import decode_crc
 from multipartcopy.api.spec import Mode, Overwrite, S3Location, Spec, VerificationMode
 from multipartcopy.api.status import (
@@ -46,7 +46,6 @@ from multipartcopy.s3.errors import Kind, S3Error
 _UPLOADS_KEPT = 100
 """Of those at the claim, the newest; an older one is known for a stranger's by its age."""
 _CLAIM_LASTS = timedelta(seconds=60)
-_CANNOT_BEGIN = {Reason.SECRET_NOT_FOUND, Reason.SECRET_INVALID, Reason.ACCESS_DENIED}
 _SERIAL = "the URL serves no ranges: one pod reads it in one stream, and from its first byte after a failure"
 _REASON_LIMIT = 512
 _EMPTY_MD5 = "d41d8cd98f00b204e9800998ecf8427e"
@@ -251,7 +250,7 @@ def goes_first(other: Resource, ours: Resource) -> bool:
     if other.status.claim:
         return True
     condition = summary(other.status.conditions)
-    waits = condition is not None and condition.reason in _CANNOT_BEGIN
+    waits = condition is not None and condition.reason in CANNOT_BEGIN
     older = (other.created, other.owner.uid) < (ours.created, ours.owner.uid)
     return older and not (waits or other.spec.suspend)
 
@@ -479,7 +478,7 @@ def refused(
     if action.phase is Phase.ABORTING or facts.status.over:
         message = f"{action.message}; {error}"
         return Wait(action.phase, action.reason, message, 10.0, quiet=facts.status.over)
-    if error.kind is Kind.RETRY:
+    if error.kind in (Kind.RETRY, Kind.REFUSED):
         return Wait(action.phase, error.reason, str(error), 5.0)
     if error.kind is Kind.DENIED:
         patience = timedelta(seconds=limits.denied_grace_seconds)

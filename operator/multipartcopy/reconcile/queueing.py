@@ -9,13 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from multipartcopy.api.conditions import summary
-from multipartcopy.api.reasons import Reason
+from multipartcopy.api.reasons import CANNOT_BEGIN, Reason
 from multipartcopy.reconcile.facts import Facts, Limits, Resource, Seat, read_resource
 
-_CANNOT_BEGIN = {
-    Reason.SECRET_NOT_FOUND,
-    Reason.SECRET_INVALID,
-    Reason.ACCESS_DENIED,
+_CANNOT_BEGIN = CANNOT_BEGIN | {
     Reason.DESTINATION_BUSY,
     Reason.SOURCE_UNAVAILABLE,
     Reason.DESTINATION_UNAVAILABLE,

@@ -18,13 +18,16 @@ import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from multipartcopy.api.spec import CUSTOMER, S3Location
 from multipartcopy.api.status import Dropped
 from multipartcopy.api.task import Validator
-from multipartcopy.s3.address import endpoint_url, is_virtual
+from multipartcopy.s3.address import endpoint_url, is_virtual, object_address
+from multipartcopy.s3.connections import watch
 from multipartcopy.s3.customer import CustomerKey
 from multipartcopy.s3.errors import Kind, S3Error, translate
+from multipartcopy.s3.guard import EndpointRefusedError, Guard, is_proxied
 from multipartcopy.s3.properties import (
     CONTENT_HEADERS,
     REFUSALS,
@@ -148,12 +151,19 @@ class Store:
     """One location. Cheap calls repeat themselves on a passing error; Create, Complete and Put never do."""
 
     def __init__(
-        self, side: str, location: S3Location, access: Access, listener: Listener | None = None
+        self,
+        side: str,
+        location: S3Location,
+        access: Access,
+        listener: Listener | None = None,
+        guard: Guard | None = None,
     ) -> None:
+        """Without a ``guard``, every endpoint is spoken to."""
         self.side = side
         self._location = location
-        self._calm = _client(location, access, listener, attempts=3, read_timeout=60)
-        self._once = _client(location, access, listener, attempts=1, read_timeout=900)
+        self._guard = guard
+        self._calm = _client(location, access, listener, guard, attempts=3, read_timeout=60)
+        self._once = _client(location, access, listener, guard, attempts=1, read_timeout=900)
         self._object = {"Bucket": location.bucket, "Key": location.key}
         self._customer = access.customer_key.arguments() if access.customer_key else {}
 
@@ -449,8 +459,11 @@ class Store:
         **arguments: Any,
     ) -> dict[str, Any]:
         try:
+            if self._guard:
+                address = object_address(self._location)
+                self._guard.check_name(address.host, proxied=is_proxied(address))
             answer: dict[str, Any] = call(**{**self._object, **arguments})
-        except (ClientError, BotoCoreError, OSError, ValueError) as error:
+        except (ClientError, BotoCoreError, OSError, ValueError, *_OUR_REFUSALS) as error:
             raise translate(error, self.side, str(self._location), operation) from error
         return answer
 
@@ -480,6 +493,8 @@ def _less_and_less(
     raise refused(wanted, refusal) from refusal
 
 
+_OUR_REFUSALS = (EndpointRefusedError, ResponseParserError)
+
 _lock = threading.Lock()
 """Making clients is not thread-safe (https://boto3.amazonaws.com/v1/documentation/api/latest/guide/clients.html)."""
 
@@ -497,6 +512,7 @@ def _cached_client(
     virtual: bool,
     access: Access,
     listener: Listener | None,
+    guard: Guard | None,
     attempts: int,
     read_timeout: int,
 ) -> Any:
@@ -524,6 +540,8 @@ def _cached_client(
     )
     if listener:
         client.meta.events.register("response-received.s3", functools.partial(_tell, listener))
+    if guard:
+        watch(client._endpoint.http_session, guard)
     return client
 
 
@@ -542,6 +560,7 @@ def _client(
     location: S3Location,
     access: Access,
     listener: Listener | None,
+    guard: Guard | None,
     *,
     attempts: int,
     read_timeout: int,
@@ -553,6 +572,7 @@ def _client(
             is_virtual(location),
             access,
             listener,
+            guard,
             attempts,
             read_timeout,
         )

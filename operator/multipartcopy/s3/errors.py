@@ -8,8 +8,11 @@ from enum import Enum
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, ParamValidationError
+from botocore.parsers import ResponseParserError
 
 from multipartcopy.api.reasons import Reason
+from multipartcopy.s3.answers import readable
+from multipartcopy.s3.guard import EndpointRefusedError
 
 
 class Kind(Enum):
@@ -25,6 +28,7 @@ class Kind(Enum):
     INVALID_PART = "the store does not have a part as it was named"
     NOT_KEPT = "the request may not be made without what is refused"
     UNSUPPORTED = "the store does not know this feature"
+    REFUSED = "we do not speak to that endpoint"
 
 
 @dataclass
@@ -97,13 +101,25 @@ def kind_of(code: str, status: int, operation: str) -> Kind:
 
 
 def translate(error: Exception, side: str, place: str, operation: str) -> S3Error:
-    """From boto's exceptions. The message is the store's own, never a body, a header or a signature."""
+    """From boto's exceptions. The message is the store's own, never a body, a header or a signature.
+
+    Only what is written as an S3 error, in bounds, is taken from an answer: who answers may be no store at
+    all, but something that somebody wants to read through us.
+    """
     if isinstance(error, ClientError):
         details: dict[str, Any] = dict(error.response.get("Error", {}))
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        code = str(details.get("Code") or status)
-        message = str(details.get("Message") or f"HTTP status {status}")[:300]
+        code, message = readable(details.get("Code"), details.get("Message"))
+        code, message = code or str(status), message or f"HTTP status {status}"
         return S3Error(side, place, operation, kind_of(code, status, operation), code, message)
+    refused = error.kwargs.get("error") if isinstance(error, HTTPClientError) else error
+    if isinstance(refused, EndpointRefusedError):
+        name = Reason.ENDPOINT_REFUSED
+        return S3Error(side, place, operation, Kind.REFUSED, name, str(refused))
+    if isinstance(error, ResponseParserError):
+        # Its own words have the body in them.
+        message = "the answer is not S3's"
+        return S3Error(side, place, operation, Kind.RETRY, type(error).__name__, message)
     assert isinstance(error, BotoCoreError | OSError | ValueError)
     permanent = isinstance(error, ValueError | ParamValidationError)
     kind = Kind.PERMANENT if permanent else Kind.RETRY
@@ -118,6 +134,8 @@ def _reason(kind: Kind, side: str) -> Reason:
     match kind:
         case Kind.DENIED:
             return Reason.ACCESS_DENIED
+        case Kind.REFUSED:
+            return Reason.ENDPOINT_REFUSED
         case Kind.NO_BUCKET:
             return Reason.BUCKET_NOT_FOUND
         case Kind.NO_UPLOAD:

@@ -12,13 +12,17 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from botocore.awsrequest import AWSRequest, AWSResponse
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, HTTPClientError
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
+from multipartcopy.api.reasons import Reason
 from multipartcopy.api.spec import HttpLocation, public_url
+from multipartcopy.s3.address import http_address
+from multipartcopy.s3.connections import watch
 from multipartcopy.s3.control import Access, Listener, ObjectInfo, ca_file
 from multipartcopy.s3.errors import Kind, S3Error
+from multipartcopy.s3.guard import EndpointRefusedError, Guard, is_proxied
 from multipartcopy.s3.headers import request_headers
 from multipartcopy.s3.validators import Version, read_version
 
@@ -56,6 +60,8 @@ class Site:
     location: HttpLocation
     access: Access
     listener: Listener | None = None
+    guard: Guard | None = None
+    """Without one, every address is spoken to."""
 
     def look(self, version: Version | None = None, size: int | None = None) -> ObjectInfo:
         """What is there, or, with what was pinned, that it is still there. Raises S3Error."""
@@ -129,12 +135,21 @@ class Site:
             proxies=get_environ_proxies(url),
             timeout=_TIMEOUTS,  # type: ignore[arg-type]
         )
+        if self.guard:
+            watch(session, self.guard)
         request = AWSRequest("GET", url, dict(headers), stream_output=True)
         answer: AWSResponse | None = None
         try:
+            if self.guard:
+                address = http_address(self.location)
+                self.guard.check_name(address.host, proxied=is_proxied(address))
             answer = session.send(request.prepare())
             return answer.status_code, answer.headers
-        except (BotoCoreError, OSError, ValueError) as error:
+        except (BotoCoreError, EndpointRefusedError, OSError, ValueError) as error:
+            refused = error.kwargs.get("error") if isinstance(error, HTTPClientError) else error
+            if isinstance(refused, EndpointRefusedError):
+                code = Reason.ENDPOINT_REFUSED
+                raise self._error(Kind.REFUSED, code, str(refused)) from error
             raise self._error(Kind.RETRY, type(error).__name__, self._words(error)) from error
         finally:
             if self.listener:

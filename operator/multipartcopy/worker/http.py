@@ -12,13 +12,14 @@ from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import quote
-from xml.etree import ElementTree
 
 from multipartcopy.api import names
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.spec import S3Location
 from multipartcopy.s3.address import Address, object_address
+from multipartcopy.s3.answers import parse_error
 from multipartcopy.s3.customer import read_key
+from multipartcopy.s3.guard import EndpointRefusedError, Guard
 from multipartcopy.worker.answers import Part, check_range
 from multipartcopy.worker.errors import UNAVAILABLE, Failure, Side, is_throttled, judge
 from multipartcopy.worker.proxies import Proxy, find_proxy
@@ -28,22 +29,25 @@ from multipartcopy.worker.wire import Socket, TlsSocket
 CONNECT_TIMEOUT = 10.0
 _BODY_LIMIT = 1 << 20
 """Bytes of an answer that is read whole: an error, or a page of ListParts."""
-_CODE_LIMIT, _MESSAGE_LIMIT = 60, 200
 _RETRY_AFTER_LIMIT = 60
 
 
 class Store:
     """The object on one side, and how to be let in."""
 
-    def __init__(self, side: Side, location: S3Location, secrets: Path) -> None:
+    def __init__(
+        self, side: Side, location: S3Location, secrets: Path, guard: Guard | None = None
+    ) -> None:
         """``secrets`` holds ``<side>/`` with credentials, perhaps ``<side>-ca/`` with a CA, ``<side>-key/`` for SSE-C.
 
-        Raises ValueError for a proxy of an unknown kind and for what is no key, OSError where that is missing.
+        Without a ``guard``, every endpoint is spoken to. Raises ValueError for a proxy of an unknown kind and for
+        what is no key, OSError where that is missing.
         """
         self.side = side
         self.version_id = location.version_id
         self.address = object_address(location)
         self.proxy = find_proxy(self.address)
+        self.guard = guard
         self._region = location.region
         self._credentials = None if location.anonymous else secrets / side
         self._customer: Mapping[str, str] = {}
@@ -103,7 +107,7 @@ class Connection:
         self._silence = silence
         self._step = step
         self._pinned = False
-        self._http = _Http(store.address, store.tls, store.proxy, silence)
+        self._http = _Http(store.address, store.tls, store.proxy, silence, store.guard)
 
     def request(
         self,
@@ -175,7 +179,7 @@ class Connection:
         retry_after = parse_retry_after(response.headers.get("Retry-After", ""))
         failure = Failure(
             reason,
-            f"{side}: {response.status} {code or response.reason}"
+            f"{side}: {response.status} {code or http.client.responses.get(response.status, '')}".rstrip()
             + (f": {message}" if message else ""),
             permanent=permanent,
             retry_after=retry_after,
@@ -201,6 +205,8 @@ class Connection:
         side = self._store.side
         try:
             yield
+        except EndpointRefusedError as error:
+            raise Failure(Reason.ENDPOINT_REFUSED, f"{side}: {error}") from error
         except (OSError, http.client.HTTPException) as error:
             message = f"{side}: {type(error).__name__}: {error}"
             raise Failure(UNAVAILABLE[side], message) from error
@@ -210,18 +216,6 @@ def encode_query(parameters: Mapping[str, str]) -> str:
     """With its question mark, encoded as a signature wants it; empty for no parameters."""
     pairs = (f"{name}={quote(value, safe='-_.~')}" for name, value in parameters.items())
     return f"?{'&'.join(pairs)}" if parameters else ""
-
-
-def parse_error(body: bytes) -> tuple[str, str]:
-    """Code and message of an S3 error, or empty; the rest of the body may hold secrets."""
-    try:
-        # Blanks before it keep the connection alive while a store is busy.
-        root = ElementTree.fromstring(body.strip())  # noqa: S314 - expat bounds expansion by itself
-    except ElementTree.ParseError:
-        return "", ""
-    code = root.findtext("{*}Code", "").strip()
-    message = root.findtext("{*}Message", "").strip()
-    return code[:_CODE_LIMIT], message[:_MESSAGE_LIMIT]
 
 
 def parse_retry_after(value: str) -> float:
@@ -244,7 +238,12 @@ class _Http(http.client.HTTPConnection):
     """The last socket; ``sock`` is none once an answer has said that it is the last on it."""
 
     def __init__(
-        self, address: Address, tls: ssl.SSLContext | None, proxy: Proxy | None, timeout: float
+        self,
+        address: Address,
+        tls: ssl.SSLContext | None,
+        proxy: Proxy | None,
+        timeout: float,
+        guard: Guard | None,
     ) -> None:
         near = proxy or address
         super().__init__(near.host.strip("[]"), near.port)
@@ -254,6 +253,8 @@ class _Http(http.client.HTTPConnection):
         self._name = address.host.strip("[]")
         self._tls = tls
         self._timeout = timeout
+        self._guard = guard
+        self._proxied = proxy is not None
 
     def close_if_stale(self) -> None:
         """A connection between two requests has nothing to read, unless it was closed."""
@@ -261,11 +262,16 @@ class _Http(http.client.HTTPConnection):
             self.close()
 
     def connect(self) -> None:
-        """As socket.create_connection."""
+        """As socket.create_connection. Raises EndpointRefusedError."""
         error: OSError | None = None
+        if self._guard:
+            self._guard.check_name(self._name, proxied=self._proxied)
         for family, kind, protocol, _, address in socket.getaddrinfo(
             self.host, self.port, type=socket.SOCK_STREAM
         ):
+            if self._guard and not self._proxied:
+                # The very address that is connected to: a name may stand for another one by now.
+                self._guard.check_address(self._name, str(address[0]))
             sock = (TlsSocket if self._tls else Socket)(family, kind, protocol)
             try:
                 sock.open(address, CONNECT_TIMEOUT)

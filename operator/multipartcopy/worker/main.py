@@ -21,6 +21,7 @@ from multipartcopy.api import names
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import Report
 from multipartcopy.api.task import AUTO_STREAMS, Task, Work, decode_task, upload_hash
+from multipartcopy.s3.guard import Guard, parse_guard
 from multipartcopy.worker.answers import Part
 from multipartcopy.worker.budget import Budget
 from multipartcopy.worker.errors import Failure, Side
@@ -67,7 +68,8 @@ def main(environ: Mapping[str, str], patience: Patience = _PATIENCE) -> int:
         Report(upload_hash(task.upload_id), task.attempt, task.run, work.batch, read=task.read),
     )
     secrets = Path(environ.get(SECRETS_VARIABLE, names.SECRETS_DIRECTORY))
-    worker = Worker(task, work, progress, patience)
+    guard = parse_guard(environ.get(names.ALLOW_ENDPOINTS_VARIABLE, ""))
+    worker = Worker(task, work, progress, patience, guard)
     try:
         signal.signal(signal.SIGTERM, _terminate)
         return worker.run(secrets)
@@ -94,12 +96,15 @@ def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
 class Worker:
     """One index of one run. Only the main thread reports and logs."""
 
-    def __init__(self, task: Task, work: Work, progress: Progress, patience: Patience) -> None:
+    def __init__(
+        self, task: Task, work: Work, progress: Progress, patience: Patience, guard: Guard
+    ) -> None:
         self.stop = threading.Event()
         self._task = task
         self._batch = work.batch
         self._progress = progress
         self._patience = patience
+        self._guard = guard
         rate = task.bytes_per_second
         self._budget = Budget(rate, self.stop) if rate else None
         # With at least a MiB per second each, none is silent for so long that a store hangs up.
@@ -122,8 +127,8 @@ class Worker:
             read=task.read,
             serverSide=task.server_side,
         )
-        source = _source(task, secrets)
-        destination = Store(Side.DESTINATION, task.destination, secrets)
+        source = _source(task, secrets, self._guard)
+        destination = Store(Side.DESTINATION, task.destination, secrets, self._guard)
         trailers = Trailers()
         kind = Copier if task.server_side and not task.read else Serial if task.serial else Stream
         self._streams = [
@@ -242,11 +247,11 @@ class Worker:
         return sum(stream.sent for stream in self._streams)
 
 
-def _source(task: Task, secrets: Path) -> Store:
+def _source(task: Task, secrets: Path, guard: Guard) -> Store:
     if task.url:
-        return Site(task.url, task.source_etag, secrets)
+        return Site(task.url, task.source_etag, secrets, guard)
     assert task.source is not None
-    return Store(Side.SOURCE, task.source, secrets)
+    return Store(Side.SOURCE, task.source, secrets, guard)
 
 
 def _log(message: str, **fields: Any) -> None:

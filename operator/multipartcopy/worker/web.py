@@ -8,6 +8,7 @@ from multipartcopy.api.reasons import Reason
 from multipartcopy.api.task import UrlSource, Validator
 from multipartcopy.s3 import headers as allowed
 from multipartcopy.s3.address import http_address
+from multipartcopy.s3.guard import Guard
 from multipartcopy.s3.validators import Version, read_version
 from multipartcopy.worker.answers import Part, check_content_range, check_range
 from multipartcopy.worker.errors import CHANGED, UNAVAILABLE, Failure, Side
@@ -22,7 +23,9 @@ _PASSING = {404, 407, 408, 409, 425, 429, 499}
 class Site(Store):
     """What is at the URL, as it was pinned."""
 
-    def __init__(self, source: UrlSource, etag: str, secrets: Path) -> None:
+    def __init__(
+        self, source: UrlSource, etag: str, secrets: Path, guard: Guard | None = None
+    ) -> None:
         """``secrets`` as of a store; ``source/`` has a file for each header.
 
         Raises ValueError for a proxy of an unknown kind.
@@ -31,6 +34,7 @@ class Site(Store):
         self.version_id = None
         self.address = http_address(source.location)
         self.proxy = find_proxy(self.address)
+        self.guard = guard
         self.tls = tls_context(self.address, secrets / f"{_SIDE}-ca")
         self._version = Version(source.validator, etag, source.last_modified)
         self._headers = secrets / _SIDE if source.location.headers_secret_ref else None

@@ -4,8 +4,9 @@ from email.utils import format_datetime
 import pytest
 
 from multipartcopy.api.reasons import Reason
+from multipartcopy.s3.answers import parse_error
 from multipartcopy.worker.errors import Side, is_throttled, judge
-from multipartcopy.worker.http import parse_error, parse_retry_after
+from multipartcopy.worker.http import parse_retry_after
 
 SOURCE, DESTINATION = Side.SOURCE, Side.DESTINATION
 FINAL, RETRY = True, False
@@ -87,6 +88,11 @@ def test_judge_of_a_destination_that_is_read(
         (b"<Error><Code>SlowDown</Code><Message>Less.</Message></Error>", ("SlowDown", "Less.")),
         (b'<Error xmlns="http://x/"><Code>A</Code><RequestId>r</RequestId></Error>', ("A", "")),
         (b"<html><body>502 Bad Gateway", ("", "")),
+        (b"<ListBucketResult><Code>A</Code><Message>m</Message></ListBucketResult>", ("", "")),
+        (b"<Error><Code>not a code</Code><Message>m</Message></Error>", ("", "")),
+        (b"<Error><Code>" + b"A" * 61 + b"</Code><Message>m</Message></Error>", ("", "")),
+        (b"<Error><Message>m</Message></Error>", ("", "")),
+        (b"<Error><Code>A</Code><Message>\n two&#9; lines\n</Message></Error>", ("A", "two lines")),
         (b"", ("", "")),
         (b"<Error><Code>A</Code><Message>" + b"m" * 999 + b"</Message></Error>", ("A", "m" * 200)),
     ],

@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,10 +13,12 @@ from unittest.mock import Mock
 import pytest
 from awscrt.checksums import crc64nvme
 
+from dev.servers import LOOPBACK
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import Report, capacity, decode_report, unpack_crcs
 from multipartcopy.api.spec import AddressingStyle, S3Location
 from multipartcopy.api.task import Read, Task, Work
+from multipartcopy.s3.guard import Guard
 from multipartcopy.worker.main import Worker, main
 from multipartcopy.worker.relay import Patience, Stream
 from tests.unit.worker.scripted import (
@@ -46,6 +49,7 @@ def run(script: Script, tmp_path: Path) -> Run:
         *,
         streams: int = 2,
         anonymous: bool = True,
+        allow: str = LOOPBACK,
         patience: Patience = Patience(tries=2, grace=0, pause=0.001),  # noqa: B008 - frozen
         **fields: Any,
     ) -> tuple[int, Report]:
@@ -75,6 +79,7 @@ def run(script: Script, tmp_path: Path) -> Run:
             "JOB_COMPLETION_INDEX": "1",
             "MULTIPARTCOPY_SECRETS": str(tmp_path),
             "MULTIPARTCOPY_REPORT": str(tmp_path / "report"),
+            "MULTIPARTCOPY_ALLOW_ENDPOINTS": allow,
         }
         code = main(environ, patience)
         report = decode_report((tmp_path / "report").read_text())
@@ -295,7 +300,7 @@ def test_streams_to_begin_with(fields: dict[str, Any], streams: int) -> None:
     given = {"source": location, "destination": location, "work": ()} | fields
     rest = {"source_etag": "e", "size": 1, "upload_id": "id", "part_size": 1, "checksum": False}
     task = Task(attempt=1, run=1, **given, **rest)
-    assert Worker(task, Work(0, "1"), Mock(), Patience())._pace.streams == streams
+    assert Worker(task, Work(0, "1"), Mock(), Patience(), Guard())._pace.streams == streams
 
 
 def test_auto_adds_streams(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -305,3 +310,35 @@ def test_auto_adds_streams(run: Run, capsys: pytest.CaptureFixture[str]) -> None
     log = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert log[0]["streams"] == 4
     assert max(line["streams"] for line in log if line["message"] == "pace") >= 5
+
+
+@pytest.mark.parametrize("allow", ["", "10.0.0.0/8", "*"])
+def test_a_worker_speaks_to_no_address_that_is_refused(
+    run: Run, script: Script, allow: str
+) -> None:
+    code, report = run(allow=allow)
+    assert code == 1  # it may be allowed some day
+    assert report.error
+    assert report.error.code == Reason.ENDPOINT_REFUSED
+    assert "127.0.0.1 is a loopback address" in report.error.message
+    assert script.requests == []
+
+
+def test_a_worker_follows_no_redirect(run: Run, script: Script, monkeypatch: Any) -> None:
+    """Whoever answers would else choose the address."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def get(handler: Handler) -> None:
+            script.requests.append(handler)
+            handler.send_response(307)
+            handler.send_header("Location", f"http://127.0.0.1:{other.getsockname()[1]}/b/k")
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+
+        monkeypatch.setattr(Handler, "do_GET", get)
+        code, report = run()
+        other.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            other.accept()
+    assert (code, report.error and report.error.code) == (1, Reason.SOURCE_UNAVAILABLE)
+    assert script.requests
