@@ -81,6 +81,12 @@ def main() -> int:
         help="the only endpoints to speak to: hosts like *.example.com, addresses like 10.0.0.0/8"
         " (default: all but loopback, link-local and metadata addresses)",
     )
+    operator.add_argument(
+        "--require-secret-opt-in",
+        action="store_true",
+        default=os.environ.get("MULTIPARTCOPY_REQUIRE_SECRET_OPT_IN") == "true",
+        help=f'use only Secrets with the label {names.LABEL_ALLOW}: "true"',
+    )
     operator.add_argument("--verbose", action="store_true", help="log every step")
     commands.add_parser("worker", help="copy one batch of parts (run by the operator's Jobs)")
     options = parser.parse_args()
@@ -145,6 +151,7 @@ def _operate(options: argparse.Namespace) -> int:
         max_active_copies=options.max_active_copies,
         max_pods=options.max_pods,
         allow_endpoints=options.allow_endpoints,
+        require_secret_opt_in=options.require_secret_opt_in,
     )
     try:
         code = run(chosen)

@@ -40,6 +40,7 @@ class Options:
     max_active_copies: int = 0
     max_pods: int = 0
     allow_endpoints: str = ""
+    require_secret_opt_in: bool = False
 
 
 def run(options: Options) -> int:
@@ -50,7 +51,7 @@ def run(options: Options) -> int:
     metrics = Metrics()
     if options.metrics:
         metrics.serve(*options.metrics)
-    kube = connect(options.namespaces)
+    kube = connect(options.namespaces, secrets_opt_in=options.require_secret_opt_in)
     kube.check_namespaces()
     namespace = os.environ.get("POD_NAMESPACE", "default")
     pod = os.environ.get("POD_NAME")

@@ -35,6 +35,10 @@ class ConflictError(KubeError):
     """The object is no longer at the resourceVersion that the write was made for."""
 
 
+class NotAllowedError(KubeError):
+    """A Secret that is there, and not for copies."""
+
+
 class TooLargeError(KubeError):
     """etcd does not take an object of this size; writing it again would not help."""
 
@@ -42,9 +46,19 @@ class TooLargeError(KubeError):
 class Kube:
     """All that the operator asks of the API server. ``namespaces`` are those that it works in, none for all."""
 
-    def __init__(self, namespaces: Collection[str] = (), *, direct: bool = False) -> None:
-        """``direct``: whatever the environment says of proxies; they are for the stores."""
+    def __init__(
+        self,
+        namespaces: Collection[str] = (),
+        *,
+        direct: bool = False,
+        secrets_opt_in: bool = False,
+    ) -> None:
+        """``direct``: whatever the environment says of proxies; they are for the stores.
+
+        ``secrets_opt_in``: only Secrets with the label of ours are given out.
+        """
         self._namespaces = namespaces
+        self._secrets_opt_in = secrets_opt_in
         configuration = kubernetes.client.Configuration.get_default_copy()
         if direct:
             configuration.proxy = None
@@ -176,8 +190,11 @@ class Kube:
     # Around it.
 
     def get_secret(self, namespace: str, name: str) -> dict[str, str]:
-        """The decoded values; bytes that are no UTF-8 as surrogates. Raises NotFoundError."""
+        """The decoded values; bytes that are no UTF-8 as surrogates. Raises NotFoundError, NotAllowedError."""
         secret = self._call(self._core.read_namespaced_secret, name, namespace)
+        labels = secret["metadata"].get("labels") or {}
+        if self._secrets_opt_in and labels.get(names.LABEL_ALLOW) != "true":
+            raise NotAllowedError(403, f"Secret {name} lacks the label {names.LABEL_ALLOW}")
         data = secret.get("data") or {}
         return {k: base64.b64decode(v).decode(errors="surrogateescape") for k, v in data.items()}
 
@@ -205,7 +222,7 @@ class Kube:
             raise KubeError(0, f"the API server did not answer: {error}") from None
 
 
-def connect(namespaces: Collection[str] = ()) -> Kube:
+def connect(namespaces: Collection[str] = (), *, secrets_opt_in: bool = False) -> Kube:
     """With the pod's service account, else the current kubeconfig. Raises KubeError for neither."""
     in_cluster = Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists()
     try:
@@ -215,7 +232,7 @@ def connect(namespaces: Collection[str] = ()) -> Kube:
             kubernetes.config.load_kube_config()  # type: ignore[no-untyped-call]
     except kubernetes.config.ConfigException as error:
         raise KubeError(0, f"no cluster to work for: {error}") from None
-    return Kube(namespaces, direct=in_cluster)
+    return Kube(namespaces, direct=in_cluster, secrets_opt_in=secrets_opt_in)
 
 
 def _message(error: Any) -> str:

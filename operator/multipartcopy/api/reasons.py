@@ -23,6 +23,7 @@ class Reason(StrEnum):
     # Waiting for somebody or something else; never a failure by itself.
     SECRET_NOT_FOUND = "SecretNotFound"
     SECRET_INVALID = "SecretInvalid"
+    SECRET_NOT_ALLOWED = "SecretNotAllowed"
     ENDPOINT_REFUSED = "EndpointRefused"
     DESTINATION_BUSY = "DestinationBusy"
     SOURCE_UNAVAILABLE = "SourceUnavailable"
@@ -70,6 +71,7 @@ class Reason(StrEnum):
 CANNOT_BEGIN = {
     Reason.SECRET_NOT_FOUND,
     Reason.SECRET_INVALID,
+    Reason.SECRET_NOT_ALLOWED,
     Reason.ACCESS_DENIED,
     Reason.ENDPOINT_REFUSED,
 }

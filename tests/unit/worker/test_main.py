@@ -16,7 +16,7 @@ from awscrt.checksums import crc64nvme
 from dev.servers import LOOPBACK
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import Report, capacity, decode_report, unpack_crcs
-from multipartcopy.api.spec import AddressingStyle, S3Location
+from multipartcopy.api.spec import AddressingStyle, Reference, S3Location
 from multipartcopy.api.task import Read, Task, Work
 from multipartcopy.s3.guard import Guard
 from multipartcopy.worker.main import Worker, main
@@ -60,6 +60,7 @@ def run(script: Script, tmp_path: Path) -> Run:
             endpoint=f"http://127.0.0.1:{script.server_port}",
             addressing_style=AddressingStyle.PATH,
             anonymous=anonymous,
+            secret_ref=None if anonymous else Reference("s"),
         )
         task = Task(
             source=location,
@@ -239,6 +240,29 @@ def test_no_credentials(run: Run) -> None:
     assert report.error
     assert report.error.code == Reason.ACCESS_DENIED
     assert "AWS_ACCESS_KEY_ID" in report.error.message
+
+
+def test_rotated_keys_are_read_again_within_a_part(
+    run: Run, tmp_path: Path, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kubelet has replaced the files when the token has expired."""
+    for side in ("source", "destination"):
+        (tmp_path / side).mkdir()
+        (tmp_path / side / "AWS_ACCESS_KEY_ID").write_text("one")
+        (tmp_path / side / "AWS_SECRET_ACCESS_KEY").write_text("s")
+    expired = []
+
+    def get(handler: Handler) -> None:
+        if "Credential=two/" in handler.headers["Authorization"]:
+            return right(handler)
+        expired.append(handler)
+        (tmp_path / "source" / "AWS_ACCESS_KEY_ID").write_text("two")
+        return error(400, "ExpiredToken")(handler)
+
+    monkeypatch.setattr(Handler, "do_GET", get)
+    code, report = run(anonymous=False, streams=1)
+    assert (code, report.parts, report.error) == (0, "1-30", None)
+    assert len(expired) == 1
 
 
 def test_what_nobody_expected(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
