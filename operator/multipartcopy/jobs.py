@@ -3,16 +3,17 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from multipartcopy.api import names
 from multipartcopy.api.codec import to_json
 from multipartcopy.api.quantity import parse_bytes
-from multipartcopy.api.spec import HttpLocation, S3Location, Spec, Worker
+from multipartcopy.api.spec import AddressingStyle, HttpLocation, S3Location, Spec, Worker
 from multipartcopy.api.status import Pin, Status, Way
 from multipartcopy.api.task import Task, UrlSource, Validator, Work
 from multipartcopy.plan import AUTO, auto_streams
+from multipartcopy.s3.address import is_virtual
 
 CONTAINER = "worker"
 _WORK_LIMIT = 96_000
@@ -189,11 +190,11 @@ def build_task(spec: Spec, status: Status, work: list[Work]) -> Task:
     memory = parse_bytes(resources(spec.worker.resources)["limits"]["memory"])
     streams = spec.worker.streams
     return Task(
-        source=spec.source.s3,
+        source=_addressed(spec.source.s3) if spec.source.s3 else None,
         url=_url(spec, status, status.source),
         source_etag=status.source.etag,
         size=status.source.size,
-        destination=spec.destination.s3.location,
+        destination=_addressed(spec.destination.s3.location),
         upload_id=status.upload.id,
         attempt=status.attempt,
         run=status.run,
@@ -219,6 +220,12 @@ def _url(spec: Spec, status: Status, pin: Pin) -> UrlSource | None:
     return UrlSource(
         spec.source.http, pin.validator or Validator.SIZE, pin.last_modified, ranges=ranges
     )
+
+
+def _addressed(location: S3Location) -> S3Location:
+    """What ``Auto`` means is decided here, so that a worker need not know the stores."""
+    style = AddressingStyle.VIRTUAL if is_virtual(location) else AddressingStyle.PATH
+    return replace(location, addressing_style=style)
 
 
 def _pod(spec: Spec, task: Task, image: Image) -> dict[str, Any]:

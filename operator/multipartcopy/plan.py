@@ -40,10 +40,13 @@ class Limits:
     min_part: int = 5 * MiB
     max_part: int = 5 * GiB
     max_parts: int = 10_000
+    max_object: int | None = None
 
     @property
-    def max_object(self) -> int:
-        return self.max_part * self.max_parts
+    def largest(self) -> int:
+        """Bytes of an object; parts are planned in whole MiB."""
+        most = self.max_part // MiB * MiB * self.max_parts
+        return most if self.max_object is None else min(most, self.max_object)
 
 
 S3 = Limits()
@@ -80,9 +83,9 @@ def make_plan(
     Raises PlanError.
     """
     if serial:
-        limits = replace(limits, max_parts=MAX_BATCH_SIZE)
-    if size > limits.max_object:
-        limit = format_bytes(limits.max_object)
+        limits = replace(limits, max_parts=min(limits.max_parts, MAX_BATCH_SIZE))
+    if size > limits.largest:
+        limit = format_bytes(limits.largest)
         raise PlanError(
             Reason.OBJECT_TOO_LARGE, f"the source has {size} bytes; the limit is {limit}"
         )

@@ -69,6 +69,7 @@ ACCEPTED: dict[str, Changes] = {
         "worker.labels": {"example.com/team": "a", "kueue.x-k8s.io/queue-name": "q", "app": ""},
         "worker.annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"},
     },
+    "a store by its name": {f"{DESTINATION}.profile": "CloudflareR2"},
     "most labels": {"worker.labels": {f"l{n}": "v" * 63 for n in range(32)}},
     "most annotations": {"worker.annotations": {f"a{n}": "v" * 1024 for n in range(32)}},
     "a toleration of everything": {"worker.tolerations": [{"operator": "Exists"}]},
@@ -208,6 +209,7 @@ REFUSED: dict[str, tuple[Changes, str]] = {
     "key that begins with a dot segment": ({f"{SOURCE}.key": "./b"}, DOTS),
     "key that ends with a dot segment": ({f"{SOURCE}.key": "a/.."}, DOTS),
     "addressing style": ({f"{SOURCE}.addressingStyle": "path"}, '"Auto", "Path", "Virtual"'),
+    "a store that is not known": ({f"{SOURCE}.profile": "Floppy"}, '"Auto", "AWS", "MinIO"'),
     "name of a Secret": (
         {f"{SOURCE}.secretRef.name": "Not_A_Name"},
         "spec.source.s3.secretRef.name in body should match",
@@ -438,7 +440,12 @@ def test_refused(kubectl: Kubectl, changes: Changes, sentence: str) -> None:
 
 def test_defaults_are_written_into_the_resource(kubectl: Kubectl) -> None:
     created = kubectl.create(manifest())
-    location = {"region": "us-east-1", "addressingStyle": "Auto", "anonymous": False}
+    location = {
+        "region": "us-east-1",
+        "addressingStyle": "Auto",
+        "profile": "Auto",
+        "anonymous": False,
+    }
     assert created["spec"] == {
         "source": {
             "s3": {"bucket": "origin", "key": "a/key", "secretRef": {"name": "in"}, **location}

@@ -17,7 +17,7 @@ from multipartcopy.plan import (
     part_range,
 )
 
-sizes = st.integers(0, 200 * MiB) | st.integers(0, S3.max_object)
+sizes = st.integers(0, 200 * MiB) | st.integers(0, S3.largest)
 layouts = st.none() | st.integers(1, 6 * GiB)
 
 
@@ -105,7 +105,7 @@ def test_a_server_side_copy_keeps_all_streams_busy(size, parallelism, streams):
 @pytest.mark.parametrize(
     ("size", "part_size", "reason", "words"),
     [
-        (S3.max_object + 1, "Auto", "ObjectTooLarge", "48.8 TiB"),
+        (S3.largest + 1, "Auto", "ObjectTooLarge", "48.8 TiB"),
         (100 * GiB, "5Mi", "PartSizeTooSmall", "at least 11Mi"),
         (1, "4Mi", "InvalidSpec", "between 5.0 MiB and 5.0 GiB"),
         (1, "6Gi", "InvalidSpec", "between"),

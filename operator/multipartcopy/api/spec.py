@@ -13,6 +13,28 @@ class AddressingStyle(StrEnum):
     VIRTUAL = "Virtual"
 
 
+class Profile(StrEnum):
+    """Which store it is, where the endpoint's host does not tell; what is known of each: ``s3/profiles.toml``."""
+
+    AUTO = "Auto"
+    AWS = "AWS"
+    MINIO = "MinIO"
+    CEPH_RGW = "CephRGW"
+    CLOUDFLARE_R2 = "CloudflareR2"
+    GOOGLE_CLOUD_STORAGE = "GoogleCloudStorage"
+    BACKBLAZE_B2 = "BackblazeB2"
+    WASABI = "Wasabi"
+    ORACLE_CLOUD = "OracleCloud"
+    ALIBABA_OSS = "AlibabaOSS"
+    DIGITAL_OCEAN = "DigitalOcean"
+    SCALEWAY = "Scaleway"
+    STORJ = "Storj"
+    SEAWEED_FS = "SeaweedFS"
+    VERSITY_GW = "VersityGW"
+    GARAGE = "Garage"
+    OTHER = "Other"
+
+
 class Overwrite(StrEnum):
     IF_DIFFERENT = "IfDifferent"
     ALWAYS = "Always"
@@ -81,6 +103,7 @@ class S3Location:
     region: str = "us-east-1"
     version_id: str | None = None
     addressing_style: AddressingStyle = AddressingStyle.AUTO
+    profile: Profile = Profile.AUTO
     secret_ref: Reference | None = None
     ca_secret_ref: Reference | None = None
     anonymous: bool = False

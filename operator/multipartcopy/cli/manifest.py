@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from multipartcopy.api.codec import camel, from_json
 from multipartcopy.api.names import GROUP, KIND, VERSION
-from multipartcopy.api.spec import AddressingStyle, Spec, Worker
+from multipartcopy.api.spec import AddressingStyle, Profile, Spec, Worker
 from multipartcopy.cli.errors import CliError, Exit
 
 _SHORTER = {
@@ -146,6 +146,12 @@ _LOCATION = (
         "addressing_style",
         "where the bucket stands in the URL",
         choices=tuple(AddressingStyle),
+    ),
+    LocationFlag(
+        "profile",
+        "profile",
+        "which store it is; default: by its host",
+        choices=tuple(Profile),
     ),
 )
 _VERSION = LocationFlag("version", "version_id", "which version of the object", "ID")

@@ -27,7 +27,7 @@ from multipartcopy.api.status import (
     Way,
 )
 from multipartcopy.api.task import Validator
-from multipartcopy.plan import AUTO, PlanError, make_plan
+from multipartcopy.plan import AUTO, S3, PlanError, make_plan
 from multipartcopy.reconcile import expected, keeping, ledger, proof
 from multipartcopy.reconcile.decide import WRITE_AUTO, Action, Wait, Write, fold, give_up, is_news
 from multipartcopy.reconcile.facts import (
@@ -42,6 +42,7 @@ from multipartcopy.reconcile.ledger import ListedPart
 from multipartcopy.s3.address import endpoint_url, same_endpoint
 from multipartcopy.s3.control import ListedUpload, ObjectInfo, StoredPart
 from multipartcopy.s3.errors import Kind, S3Error
+from multipartcopy.s3.profiles import store_of
 
 _UPLOADS_KEPT = 100
 """Of those at the claim, the newest; an older one is known for a stranger's by its age."""
@@ -95,7 +96,11 @@ def relay_because(spec: Spec) -> str | None:
         return "source and destination have different endpoints"
     if spec.verification is VerificationMode.PART_MD5:
         return "spec.verification is PartMD5"
-    return _customer_keys(spec)
+    if why := _customer_keys(spec):
+        return why
+    if (store := store_of(spec.destination.s3)).part_copy is False:
+        return f"{store.title} does not copy parts by itself"
+    return None
 
 
 def _customer_keys(spec: Spec) -> str | None:
@@ -173,6 +178,12 @@ def claim(facts: Facts, seen: Inspection) -> Write:
     message = f"pinned {format_bytes(pin.size)} {pinned_by(pin)}"
     if pin.size:
         message += f"; the mode is {mode}" + (f", since {why}" if why else "")
+    store = store_of(spec.destination.s3)
+    if spec.overwrite is not Overwrite.ALWAYS and store.conditional_writes is False:
+        message += (
+            f"; {store.title} takes no preconditions, so an object that somebody else writes in the"
+            " moment of the completion is not seen"
+        )
     return Write(Phase.PREPARING, Reason.CLAIMED, message, measure(status, facts.now))
 
 
@@ -194,18 +205,25 @@ def pinned_by(pin: Pin) -> str:
 
 def _plan(spec: Spec, pin: Pin, mode: Way) -> Plan:
     """Raises PlanError."""
+    store = store_of(spec.destination.s3)
     layout, server_side = pin.part_size, mode is Way.SERVER_SIDE
     if server_side and ledger.is_md5_etag(pin.etag) and "-" not in pin.etag and not pin.encrypted:
         layout = pin.size
-    return make_plan(
-        pin.size,
-        part_size=spec.part_size,
-        source_layout=layout if spec.part_size == AUTO else None,
-        parallelism=spec.parallelism,
-        streams=spec.worker.streams,
-        server_side=server_side,
-        serial=mode is Way.SERIAL,
-    )
+    try:
+        return make_plan(
+            pin.size,
+            part_size=spec.part_size,
+            source_layout=layout if spec.part_size == AUTO else None,
+            parallelism=spec.parallelism,
+            streams=spec.worker.streams,
+            server_side=server_side,
+            serial=mode is Way.SERIAL,
+            limits=store.limits,
+        )
+    except PlanError as error:
+        if store.limits == S3:
+            raise
+        raise PlanError(error.reason, f"{error} (the limits are those of {store.title})") from None
 
 
 def _claim(time: datetime, uploads: Iterable[ListedUpload], destination_etag: str | None) -> Claim:
@@ -259,7 +277,8 @@ def wants_checksum(facts: Facts) -> bool:
     """Whether the upload is to be made with CRC64NVME; some stores copy no part into such a one."""
     mode = facts.spec.verification
     without = mode in (VerificationMode.PART_MD5, VerificationMode.NONE)
-    return not (without or facts.status.without_checksum or facts.status.server_side)
+    refused = store_of(facts.spec.destination.s3).checksums is False
+    return not (without or refused or facts.status.without_checksum or facts.status.server_side)
 
 
 def uploading(facts: Facts, upload: Upload) -> Write:
@@ -268,7 +287,8 @@ def uploading(facts: Facts, upload: Upload) -> Write:
     relayed = not (checksum or facts.status.server_side)
     # Not every store says so before the first part.
     encrypted = upload.encrypted or facts.spec.destination.s3.opaque
-    md5 = relayed and not encrypted and facts.spec.verification is not VerificationMode.NONE
+    comparable = not encrypted and store_of(facts.spec.destination.s3).part_md5 is not False
+    md5 = relayed and comparable and facts.spec.verification is not VerificationMode.NONE
     upload = replace(upload, checksum=checksum, md5=md5, encrypted=encrypted)
     status = replace(facts.status, upload=upload, run=1)
     assert status.plan is not None
@@ -393,7 +413,8 @@ def intend(facts: Facts, parts: list[StoredPart], limits: Limits) -> Write:
     recorded = ledger.parts_of(status.batches)
     etag = ledger.composite_etag(recorded) if recorded else _EMPTY_MD5
     seen = status.claim.destination_etag
-    conditional = facts.spec.overwrite is not Overwrite.ALWAYS
+    taken = store_of(facts.spec.destination.s3).conditional_writes is not False
+    conditional = taken and facts.spec.overwrite is not Overwrite.ALWAYS
     intent = Intent(
         size=status.source.size,
         etag=etag or "",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from multipartcopy.api.spec import AddressingStyle, HttpLocation, S3Location
+from multipartcopy.s3.profiles import store_of
 
 _PORTS = {"http": 80, "https": 443}
 _UNRESERVED = "/-_.~"
@@ -69,10 +70,11 @@ def http_address(location: HttpLocation) -> Address:
 
 
 def is_virtual(location: S3Location) -> bool:
-    """Whether the bucket goes into the host name. Auto: on AWS, unless a dot in the bucket breaks its TLS name."""
+    """Whether the bucket goes into the host name. Auto: where the store is known for it, as AWS is, unless a
+    dot in the bucket breaks its TLS name.
+    """
     if location.addressing_style is AddressingStyle.AUTO:
-        host = urlsplit(endpoint_url(location)).hostname or ""
-        return host.endswith((".amazonaws.com", ".amazonaws.com.cn")) and "." not in location.bucket
+        return store_of(location).virtual and "." not in location.bucket
     return location.addressing_style is AddressingStyle.VIRTUAL
 
 
