@@ -541,7 +541,7 @@ def _cached_client(
     if listener:
         client.meta.events.register("response-received.s3", functools.partial(_tell, listener))
     if guard:
-        watch(client._endpoint.http_session, guard)
+        watch(client._endpoint.http_session, guard)  # type: ignore[attr-defined]
     return client
 
 
