@@ -22,6 +22,7 @@ from multipartcopy.s3 import control
 from multipartcopy.s3.control import Access
 from multipartcopy.s3.errors import Kind, S3Error
 from multipartcopy.s3.guard import EndpointRefusedError, Guard, parse_guard
+from multipartcopy.s3.properties import Wanted
 from multipartcopy.worker.errors import Failure, Side
 from multipartcopy.worker.http import Connection, Store
 
@@ -333,7 +334,7 @@ def test_what_answers_is_not_repeated_unless_it_is_an_error_of_s3(
         store.head,
         store.list_uploads,
         lambda: store.list_parts("u"),
-        lambda: store.create_upload(control.ObjectInfo(1, "e"), "stamp", checksum=False),
+        lambda: store.create_upload(Wanted(), "stamp", checksum=False),
         lambda: store.complete(
             "u", [], size=1, crc64nvme=None, precondition=control.Precondition()
         ),
