@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -25,13 +24,13 @@ from multipartcopy.api.spec import (
     Reference,
     S3Destination,
     S3Location,
-    Side,
+    Source,
     Spec,
     Target,
     VerificationMode,
     Worker,
 )
-from multipartcopy.api.status import Result, Status
+from multipartcopy.api.status import Plan, Result, Status
 from multipartcopy.api.task import Read, upload_hash
 from multipartcopy.jobs import Image
 from multipartcopy.kube import KubeError
@@ -193,7 +192,7 @@ class World:
         source = S3Location("bucket-from", KEY, origin, secret_ref=Reference("from"))
         target = S3Destination("bucket-to", KEY, "http://to:1", secret_ref=Reference("to"))
         spec = Spec(
-            Side(source),
+            Source(source),
             Target(target),
             mode=scenario.mode,
             part_size=str(PART_SIZE),
@@ -215,7 +214,7 @@ class World:
         """The clock of the operator that asks."""
         return self.time + self.running[-1].skew
 
-    def store(self, side: str, *_: Any) -> Client:
+    def store(self, side: str, *_: Any, **__: Any) -> Client:
         """In the place of ``s3.control.Store``."""
         return self.running[-1].store(side)
 
@@ -740,7 +739,10 @@ EDITS = sorted(_EDITS)
 @contextmanager
 def _real_code_in(world: World) -> Iterator[None]:
     """The reconcile code with the world's stores and clocks, and parts of a few bytes."""
-    small = partial(make_plan, limits=PlanLimits(min_part=1))
+
+    def small(size: int, **named: Any) -> Plan:
+        return make_plan(size, **{**named, "limits": PlanLimits(min_part=1)})
+
     clock = SimpleNamespace(now=world.now)
     log = logging.getLogger("multipartcopy")
     listener = _Defects(world)

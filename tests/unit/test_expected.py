@@ -11,8 +11,8 @@ from multipartcopy.api.spec import (
     Mode,
     Reference,
     S3Location,
-    Side,
     Source,
+    Target,
     VerificationMode,
 )
 from multipartcopy.api.status import Pin, Reading, Result
@@ -44,7 +44,9 @@ def within(**expect):
     """One store, which could copy by itself."""
     place = S3Location("from", "key", "http://a:1", secret_ref=Reference("a"))
     target = replace(place, bucket="to")
-    return replace(SPEC, source=Source(place, expect=Expected(**expect)), destination=Side(target))
+    return replace(
+        SPEC, source=Source(place, expect=Expected(**expect)), destination=Target(target)
+    )
 
 
 def claim(spec, source=PLAIN, destination=None):

@@ -13,7 +13,8 @@ from multipartcopy.api.spec import (
     Profile,
     Reference,
     S3Location,
-    Side,
+    Source,
+    Target,
     VerificationMode,
 )
 from multipartcopy.api.status import Pin, Upload, Way
@@ -39,7 +40,7 @@ def at(endpoint: str | None, **more: object) -> S3Location:
 def to(profile: Profile, **changes: object):
     """The spec of the facts, with a destination of this profile."""
     there = replace(SPEC.destination.s3, profile=profile)
-    return replace(SPEC, destination=Side(there), **changes)
+    return replace(SPEC, destination=Target(there), **changes)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +163,7 @@ def test_checksums_are_tried_unless_the_store_is_known_to_refuse_them(profile):
 @pytest.mark.parametrize("profile", list(stores()))
 def test_a_store_copies_by_itself_unless_it_is_known_not_to(profile):
     here = replace(SPEC.destination.s3, profile=profile)
-    spec = replace(SPEC, source=Side(here), destination=Side(here))
+    spec = replace(SPEC, source=Source(here), destination=Target(here))
     why = outcome.relay_because(spec)
     if profile in ("GoogleCloudStorage", "Storj"):
         assert why == f"{stores()[profile].title} does not copy parts by itself"
@@ -173,7 +174,7 @@ def test_a_store_copies_by_itself_unless_it_is_known_not_to(profile):
 def test_a_store_that_does_not_copy_by_itself_is_not_asked_to():
     here = replace(SPEC.destination.s3, profile=Profile.STORJ, key="other")
     source = replace(here, key="from")
-    spec = replace(SPEC, source=Side(source), destination=Side(here), mode=Mode.SERVER_SIDE)
+    spec = replace(SPEC, source=Source(source), destination=Target(here), mode=Mode.SERVER_SIDE)
     told = outcome.claim(facts(spec=spec), _seen())
     assert told.status.failing
     assert told.status.failing.reason == "ServerSideRefused"
@@ -226,7 +227,7 @@ def test_md5s_are_not_compared_with_etags_that_are_none(monkeypatch):
 )
 def test_where_the_bucket_stands(location, virtual):
     assert is_virtual(location) is virtual
-    task = build_task(replace(SPEC, source=Side(location)), UPLOADING, missing(UPLOADING))
+    task = build_task(replace(SPEC, source=Source(location)), UPLOADING, missing(UPLOADING))
     assert task.source.addressing_style == ("Virtual" if virtual else "Path")
 
 

@@ -15,7 +15,7 @@ import yaml
 from dev.servers import LOOPBACK
 from multipartcopy import __main__
 from multipartcopy.api.reasons import Reason
-from multipartcopy.api.spec import Reference, S3Location, Side
+from multipartcopy.api.spec import Reference, S3Location, Source
 from multipartcopy.jobs import Image
 from multipartcopy.kube import Kube, NotAllowedError
 from multipartcopy.reconcile.access import read_access
@@ -155,7 +155,7 @@ def test_rotated_keys_are_read_for_the_next_request():
         side = S3Location(
             "b", "k", f"http://127.0.0.1:{server.server_port}", secret_ref=Reference("s")
         )
-        seen, memory = facts(UPLOADING, replace(SPEC, source=Side(side))), Memory()
+        seen, memory = facts(UPLOADING, replace(SPEC, source=Source(side))), Memory()
         kube, keys = FakeKube(UPLOADING), {**KEYS}
         kube.get_secret = lambda *_: keys  # type: ignore[method-assign]
         guard = parse_guard(LOOPBACK)

@@ -218,11 +218,6 @@ class S3Destination(S3Location):
 
 
 @dataclass(frozen=True)
-class Side:
-    s3: S3Location
-
-
-@dataclass(frozen=True)
 class Target:
     s3: S3Destination
 
