@@ -29,6 +29,7 @@ LOOPBACK = "127.0.0.0/8"
 """What ``--allow-endpoints`` has to say of them."""
 _START_SECONDS = 30
 _STOP_SECONDS = 10
+_NAME = "multipartcopy-"
 _MEMORY = "/dev/shm"  # noqa: S108 - what is made there has a name of its own
 
 
@@ -104,18 +105,28 @@ def certificate(home: Path) -> Path:
     return public
 
 
+def sweep(parent: Path) -> None:
+    """Remove what servers kept there whose process was killed: it takes memory until the next boot."""
+    for home in parent.glob(f"{_NAME}*-*"):
+        owner = home.name.removeprefix(_NAME).partition("-")[0]
+        if owner.isdecimal() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(home, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def _directory() -> Iterator[Path]:
     """In memory where that has the extended attributes that versitygw keeps its metadata in."""
     parent = _MEMORY if os.access(_MEMORY, os.W_OK) else None
-    home = Path(tempfile.mkdtemp(prefix="multipartcopy-", dir=parent))
+    sweep(Path(_MEMORY))
+    prefix = f"{_NAME}{os.getpid()}-"
+    home = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     try:
         with contextlib.suppress(OSError):
             os.setxattr(home, "user.test", b"1")
             parent = None
         if parent:
             home.rmdir()
-            home = Path(tempfile.mkdtemp(prefix="multipartcopy-"))
+            home = Path(tempfile.mkdtemp(prefix=prefix))
         yield home
     finally:
         shutil.rmtree(home, ignore_errors=True)
