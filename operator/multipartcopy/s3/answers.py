@@ -6,7 +6,8 @@ Who answers may be no store, but something that somebody wants to read through u
 import re
 from xml.etree import ElementTree
 
-_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
+_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,59}")
+"""MinIO writes ``kms:KeyNotFound``."""
 _MESSAGE_LIMIT = 200
 
 
