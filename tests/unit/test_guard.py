@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,21 @@ from dev.servers import LOOPBACK
 from multipartcopy import __main__
 from multipartcopy.api.names import PROXY_VARIABLES
 from multipartcopy.api.reasons import Reason
-from multipartcopy.api.spec import AddressingStyle, S3Location
+from multipartcopy.api.spec import AddressingStyle, HttpLocation, S3Location
+from multipartcopy.api.task import UrlSource, Validator
+from multipartcopy.jobs import build_task
 from multipartcopy.reconcile.act import Effects
-from multipartcopy.s3 import control
+from multipartcopy.s3 import control, web
 from multipartcopy.s3.control import Access
 from multipartcopy.s3.errors import Kind, S3Error
 from multipartcopy.s3.guard import EndpointRefusedError, Guard, parse_guard
 from multipartcopy.s3.properties import Wanted
 from multipartcopy.worker.errors import Failure, Side
 from multipartcopy.worker.http import Connection, Store
+from multipartcopy.worker.main import _source
+from tests.unit.facts import SPEC, UPLOADING
 
+TASK = build_task(SPEC, UPLOADING, [])
 HIDDEN = "what-only-we-can-reach"
 
 
@@ -263,6 +269,35 @@ def test_nothing_is_sent_to_a_refused_address(
         ask_as_worker(at(server, host), allowed)
     assert (failed.value.reason, failed.value.permanent) == (Reason.ENDPOINT_REFUSED, False)
     assert server.asked == []
+
+
+@pytest.mark.parametrize("allowed", ["", "*", "10.0.0.0/8"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "web.example"])
+def test_nothing_is_sent_to_a_refused_address_of_a_url(
+    monkeypatch: pytest.MonkeyPatch, server: Server, host: str, allowed: str
+) -> None:
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda _, *rest, **more: resolve("127.0.0.1", *rest, **more)
+    )
+    location, guard = HttpLocation(f"http://{host}:{server.server_port}/a"), parse_guard(allowed)
+    with pytest.raises(S3Error) as caught:
+        web.Site(location, Access(), guard=guard).look()
+    assert (caught.value.kind, caught.value.reason) == (Kind.REFUSED, Reason.ENDPOINT_REFUSED)
+    task = replace(TASK, source=None, url=UrlSource(location, Validator.ETAG))
+    source = _source(task, Path("/nowhere"), guard)
+    connection = Connection(source, silence=5, step=5)
+    with pytest.raises(Failure) as failed:
+        connection.request("GET", {}, {}, "UNSIGNED-PAYLOAD")
+    assert failed.value.reason == Reason.ENDPOINT_REFUSED
+    assert server.asked == []
+
+
+def test_a_worker_has_one_guard_for_both_kinds_of_sources(server: Server) -> None:
+    url = UrlSource(HttpLocation("http://web.example/a"), Validator.ETAG)
+    for task in (TASK, replace(TASK, source=None, url=url)):
+        guard = Guard(("*.example",))
+        assert _source(task, Path("/nowhere"), guard).guard is guard
 
 
 def test_a_name_that_means_another_address_by_the_time_of_the_connection(
