@@ -42,6 +42,12 @@ class Server:
     data: Path | None = None
     """Where it keeps its objects."""
 
+    def drop(self, bucket: str) -> None:
+        """A bucket and all that is in it, behind the server's back: memory should not fill with the tests' objects."""
+        assert self.data
+        shutil.rmtree(self.data / bucket, ignore_errors=True)
+        self.empty_trash()
+
     def empty_trash(self) -> None:
         """MinIO only moves what is deleted, and forgets it every five minutes: too late for a memory of GiBs."""
         assert self.data

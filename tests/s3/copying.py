@@ -227,3 +227,4 @@ def copying(pair: Pair, directory: Path, data: bytes = _DATA, **source: Any) -> 
         yield copy
     finally:
         copy.close()
+        pair.server.drop(bucket)

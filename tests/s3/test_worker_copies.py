@@ -144,7 +144,9 @@ class Copy:
 
 
 @pytest.fixture
-def prepare(tmp_path: Path) -> Any:
+def prepare(tmp_path: Path) -> Iterator[Any]:
+    made: list[tuple[Server, str]] = []
+
     def prepare(
         source: Server,
         destination: Server,
@@ -161,6 +163,7 @@ def prepare(tmp_path: Path) -> Any:
         here, there = source.client(), destination.client()
         here.create_bucket(Bucket=bucket)
         there.create_bucket(Bucket=f"{bucket}-to")
+        made.extend([(source, bucket), (destination, f"{bucket}-to")])
         etag = here.put_object(Bucket=bucket, Key=key, Body=body)["ETag"].strip('"')
         options = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"}
         upload_id = there.create_multipart_upload(
@@ -186,7 +189,9 @@ def prepare(tmp_path: Path) -> Any:
         copy.secrets()
         return copy
 
-    return prepare
+    yield prepare
+    for server, bucket in made:
+        server.drop(bucket)
 
 
 @pytest.fixture(params=["versitygw", "minio"])
