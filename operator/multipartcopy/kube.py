@@ -218,8 +218,12 @@ class Kube:
             return body
         except kubernetes.client.ApiException as error:
             raise _error(error.status or 0, _message(error)) from None
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        except (urllib3.exceptions.HTTPError, OSError, json.JSONDecodeError) as error:
             raise KubeError(0, f"the API server did not answer: {error}") from None
+        except ValueError as error:
+            # Of the client's own models, before it has asked: pydantic's errors are ValueErrors.
+            words = " ".join(str(error).partition("For further information")[0].split())
+            raise KubeError(422, f"the request is invalid: {words}") from None
 
 
 def connect(namespaces: Collection[str] = (), *, secrets_opt_in: bool = False) -> Kube:

@@ -51,7 +51,7 @@ def test_a_job_with_every_field_of_the_worker_is_taken_as_it_is(kubectl: Kubectl
 @pytest.mark.parametrize(
     ("affinity", "sentence"),
     [
-        ({"nodeAffinity": {"required": []}}, "unknown field"),
+        ({"nodeAffinity": {"required": []}}, "affinity.nodeAffinity.required.* not permitted"),
         (
             {
                 "nodeAffinity": {
