@@ -66,7 +66,7 @@ COPY = Story(
         CLAIM,
         Effect("CreateMultipartUpload", r"^POST /dst/{name}\?uploads"),
         Effect("upload ID", STATUS, '"add", "path": "/status/upload"'),
-        Effect("Job create", r"^POST .*/jobs$", r'"multipartcopy.dev/name": "{name}"'),
+        Effect("Job create", r"^POST .*/jobs(\?|$)", r'"multipartcopy.dev/name": "{name}"'),
         Effect("ledger", STATUS, '"/status/batches'),
         Effect("intent", STATUS, '"add", "path": "/status/completing"'),
         Effect("CompleteMultipartUpload", r"^POST /dst/{name}\?.*uploadId="),
