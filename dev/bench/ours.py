@@ -128,7 +128,7 @@ def _head(method: str, address: Address, query: str, headers: dict[str, str]) ->
     """Of a signed request, as it goes on the wire."""
     signed = sign(
         method,
-        address.url + query,
+        address.path + query,
         {"Host": address.authority, **headers},
         UNSIGNED_PAYLOAD,
         "us-east-1",

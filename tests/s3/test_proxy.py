@@ -141,8 +141,7 @@ def test_a_request_is_delivered_although_its_client_is_gone(there: Before) -> No
     there.proxy.hold("^PUT ", whole=True)
     host, target = there.proxy.endpoint.removeprefix("http://"), f"/{there.bucket}/key"
     keys = Credentials(ACCESS_KEY, SECRET_KEY)
-    url = f"http://{host}{target}"
-    headers = sign("PUT", url, {"Host": host}, UNSIGNED_PAYLOAD, "us-east-1", keys)
+    headers = sign("PUT", target, {"Host": host}, UNSIGNED_PAYLOAD, "us-east-1", keys)
     connection = http.client.HTTPConnection(host)
     connection.request("PUT", target, b"late" * MiB, headers)
     there.proxy.wait_held()

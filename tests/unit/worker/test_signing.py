@@ -1,26 +1,69 @@
+from datetime import datetime
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from multipartcopy.worker.http import encode_query
 from multipartcopy.worker.signing import UNSIGNED_TRAILER, Credentials, read_credentials, sign
 
-URL = "http://store:9000/b/a%20b?uploadId=x"
+TARGET = "/b/a%20b?uploadId=x"
+HEADER_VALUES = st.text(st.characters(min_codepoint=32, max_codepoint=126)).map(str.strip)
 
 
 def test_every_header_is_signed() -> None:
     headers = {"Host": "store:9000", "Range": "bytes=0-1"}
     signed = sign(
-        "GET", URL, headers, UNSIGNED_TRAILER, "eu", Credentials("key", "secret", "token")
+        "GET", TARGET, headers, UNSIGNED_TRAILER, "eu", Credentials("key", "secret", "token")
     )
-    assert signed["X-Amz-Content-SHA256"] == UNSIGNED_TRAILER
+    assert signed["x-amz-content-sha256"] == UNSIGNED_TRAILER
     names = "host;range;x-amz-content-sha256;x-amz-date;x-amz-security-token"
     assert f"SignedHeaders={names}, " in signed["Authorization"]
     assert "/eu/s3/aws4_request" in signed["Authorization"]
 
 
+@given(
+    key=st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+    upload=st.text(min_size=1).filter(lambda text: text.isprintable()),
+    headers=st.dictionaries(
+        st.from_regex(r"x-amz-(meta-)?[a-z0-9-]{1,9}", fullmatch=True), HEADER_VALUES
+    ),
+    token=st.one_of(st.none(), st.text("abc+/=", min_size=1)),
+)
+def test_it_signs_as_botocore_does(
+    key: str, upload: str, headers: dict[str, str], token: str | None
+) -> None:
+    target = f"/b/{quote(key, safe='/-_.~')}{encode_query({'partNumber': '1', 'uploadId': upload})}"
+    reserved = {"x-amz-date", "x-amz-content-sha256", "x-amz-security-token"}
+    headers = {"Host": "s:9000"} | {n: v for n, v in headers.items() if n not in reserved}
+    credentials = Credentials("key", "secret", token)
+    signed = sign("PUT", target, headers, UNSIGNED_TRAILER, "eu", credentials)
+    assert signed["Authorization"] == as_botocore(
+        target, headers, credentials, signed["X-Amz-Date"]
+    )
+
+
+def as_botocore(target: str, headers: dict[str, str], credentials: Credentials, time: str) -> str:
+    """Its signature of the same request at the same time."""
+
+    class Signer(S3SigV4Auth):
+        def payload(self, request: AWSRequest) -> str:
+            return UNSIGNED_TRAILER
+
+    request = AWSRequest("PUT", f"http://s:9000{target}", headers=headers)
+    with pytest.MonkeyPatch.context() as patch:
+        now = datetime.strptime(time, "%Y%m%dT%H%M%SZ")
+        patch.setattr("botocore.auth.get_current_datetime", lambda: now)
+        Signer(credentials, "s3", "eu").add_auth(request)
+    return str(request.headers["Authorization"])
+
+
 def test_anonymous_is_unsigned() -> None:
-    assert sign("GET", URL, {"Host": "h"}, "p", "eu", None) == {
+    assert sign("GET", TARGET, {"Host": "h"}, "p", "eu", None) == {
         "Host": "h",
         "X-Amz-Content-SHA256": "p",
     }
