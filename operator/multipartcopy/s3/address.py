@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from multipartcopy.api.spec import AddressingStyle, HttpLocation, S3Location
-from multipartcopy.s3.profiles import store_of
 
 _PORTS = {"http": 80, "https": 443}
 _UNRESERVED = "/-_.~"
@@ -74,6 +73,9 @@ def is_virtual(location: S3Location) -> bool:
     dot in the bucket breaks its TLS name.
     """
     if location.addressing_style is AddressingStyle.AUTO:
+        # Only here: a worker is told which, and need not know the stores.
+        from multipartcopy.s3.profiles import store_of
+
         return store_of(location).virtual and "." not in location.bucket
     return location.addressing_style is AddressingStyle.VIRTUAL
 

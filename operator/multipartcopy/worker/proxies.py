@@ -4,9 +4,9 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from multipartcopy.s3.address import Address
+from multipartcopy.s3.guard import proxy_url
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Proxy:
 
 def find_proxy(address: Address) -> Proxy | None:
     """None where nothing stands between. Raises ValueError, without the URL: it may hold a password."""
-    url = getproxies().get(address.scheme)
-    if not url or proxy_bypass(address.authority):
+    url = proxy_url(address)
+    if url is None:
         return None
     variable = f"{address.scheme.upper()}_PROXY"
     try:
