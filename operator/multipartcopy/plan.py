@@ -16,7 +16,7 @@ AUTO = "Auto"
 
 MAX_STREAMS = 16
 _BASE_MEMORY = 35 * MiB
-_STREAM_MEMORY = 3 * MiB
+_STREAM_MEMORY = 4 * MiB
 """Of a worker: a buffer, two connections over TLS, and what the kernel keeps for their sockets."""
 
 MAX_BATCH_SIZE = 64

@@ -196,7 +196,7 @@ ROWS = (
         "slow trickle",
         "Copied",
         _HIDDEN,
-        "the part, when 256 KiB take longer than 75 s",
+        "the part, when 1 MiB takes longer than 300 s",
         _NOTHING,
         source=(
             once(GET_PART_2, {"kind": "trickle", "at": "answer-body", "bytes_per_second": 100_000}),

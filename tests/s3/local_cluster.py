@@ -43,7 +43,7 @@ OPERATOR = Path(__file__).parents[2] / "operator"
 IMPATIENT_WORKER = """
 import os
 from multipartcopy.worker.main import Patience, main
-patience = Patience(tries=3, grace=0, pause=0.01, silence=3, answer=3, chunk=3, copy=3)
+patience = Patience(tries=3, grace=0, pause=0.01, silence=3, answer=3, chunk=12, copy=3)
 os._exit(main(os.environ, patience))
 """
 IMPATIENT = Limits(

@@ -130,11 +130,11 @@ def test_a_fixed_part_size_is_taken_as_it_is():
 
 @pytest.mark.parametrize(
     ("memory", "streams"),
-    [(16, 1), (36, 1), (38, 1), (41, 2), (47, 4), (64, 9), (83, 16), (1024, 16)],
+    [(16, 1), (36, 1), (39, 1), (43, 2), (51, 4), (64, 7), (99, 16), (1024, 16)],
 )
 def test_auto_has_no_more_streams_than_the_memory_has_room_for(memory, streams):
     assert auto_streams(memory * MiB) == streams
-    assert streams == 1 or 35 + 3 * streams <= memory
+    assert streams == 1 or 35 + 4 * streams <= memory
 
 
 def test_a_plan_counts_on_what_auto_begins_with():

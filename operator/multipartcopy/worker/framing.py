@@ -5,7 +5,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html
 
 from multipartcopy.api.report import encode_crc
 
-CHUNK = 256 << 10
+CHUNK = 1 << 20
 """Bytes of payload a chunk. AWS wants 8 KiB or more but in the last one, MinIO at most 16 MiB."""
 HEAD = 16
 """Bytes that a chunk's head takes at most."""

@@ -107,7 +107,7 @@ class Worker:
         self._guard = guard
         rate = task.bytes_per_second
         self._budget = Budget(rate, self.stop) if rate else None
-        # With at least a MiB per second each, none is silent for so long that a store hangs up.
+        # With at least a MiB per second each, none is silent for longer than a second: stores hang up on silence.
         streams = 1 if task.serial else task.streams
         self._most = min(streams, max(1, rate >> 20)) if rate else streams
         self._pace = self._make_pace()

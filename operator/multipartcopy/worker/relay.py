@@ -45,7 +45,7 @@ class Patience:
     leaves, so that the resource can say why.
 
     And when a try is, in seconds: ``silence`` of the object that is read; ``answer`` for the silence
-    after the last byte sent, for stores hash a part before they answer; ``chunk`` for 256 KiB in either
+    after the last byte sent, for stores hash a part before they answer; ``chunk`` for 1 MiB in either
     direction. That is 3.5 KB/s: many streams may share a line, but at less a part takes days.
     ``copy`` is for the silence of a store that copies a part by itself.
     """
@@ -57,7 +57,7 @@ class Patience:
     throttled: float = 600.0
     silence: float = 60.0
     answer: float = 300.0
-    chunk: float = 75.0
+    chunk: float = 300.0
     copy: float = 900.0
 
     def delay(self, tries: int) -> float:

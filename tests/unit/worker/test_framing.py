@@ -28,8 +28,8 @@ def test_encoded_length_is_what_is_written(length: int) -> None:
 
 def test_two_chunks_on_the_wire() -> None:
     assert framed(framing.CHUNK + 16) == [
-        b"40000\r\n",
-        256 << 10,
+        b"100000\r\n",
+        1 << 20,
         b"\r\n10\r\n",
         16,
         b"\r\n0\r\nx-amz-checksum-crc64nvme:AAAAAAAAAAc=\r\n\r\n",

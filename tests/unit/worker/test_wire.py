@@ -43,7 +43,7 @@ def connected(ca: Path, peer: Peer, host: str = "127.0.0.1") -> Iterator[TlsSock
         thread = threading.Thread(target=serve)
         thread.start()
         with TlsSocket(socket.AF_INET, socket.SOCK_STREAM) as ours:
-            ours.open(listener.getsockname(), LIMIT)
+            ours.open(listener.getsockname(), LIMIT, LIMIT)
             ours.expect(LIMIT, within=LIMIT)
             try:
                 ours.secure(ssl.create_default_context(cafile=str(ca)), host)
@@ -96,6 +96,49 @@ def test_several_records_at_once(ca: Path) -> None:
         buffer = memoryview(bytearray(size // 2))
         assert ours.recv_into(buffer) > 16384
         assert first + bytes(buffer[:16384]) == DATA[:16385]
+
+
+@contextmanager
+def plain(peer: Callable[[socket.socket], None]) -> Iterator[Socket]:
+    """Our end, while ``peer`` does something with the other and closes it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(LIMIT)
+
+        def serve() -> None:
+            accepted, _ = listener.accept()
+            with accepted:
+                peer(accepted)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with Socket(socket.AF_INET, socket.SOCK_STREAM) as ours:
+            ours.open(listener.getsockname(), LIMIT, LIMIT)
+            ours.expect(LIMIT, within=LIMIT)
+            yield ours
+        thread.join(LIMIT)
+
+
+def test_a_large_buffer_is_filled_by_one_call() -> None:
+    """However the bytes come; a small one is not waited for, since there may be no more."""
+
+    def in_pieces(theirs: socket.socket) -> None:
+        for start in range(0, len(DATA), 1000):
+            theirs.sendall(DATA[start : start + 1000])
+        theirs.sendall(b"!")
+
+    with plain(in_pieces) as ours:
+        buffer = bytearray(len(DATA))
+        assert ours.recv_into(buffer) == len(DATA)
+        assert buffer == DATA
+        assert ours.recv_into(bytearray(8192)) == 1
+        assert ours.recv_into(buffer) == 0
+
+
+def test_what_came_before_the_end_is_not_lost() -> None:
+    with plain(lambda theirs: theirs.sendall(DATA[:100_000])) as ours:
+        buffer = bytearray(len(DATA))
+        assert ours.recv_into(buffer) == 100_000
+        assert ours.recv_into(buffer) == 0
 
 
 def test_keys_that_come_unasked_are_not_the_end(ca: Path) -> None:
@@ -167,7 +210,7 @@ def test_an_unknown_authority(ca: Path, tmp_path: Path) -> None:
         thread = threading.Thread(target=serve)
         thread.start()
         with TlsSocket(socket.AF_INET, socket.SOCK_STREAM) as ours:
-            ours.open(listener.getsockname(), LIMIT)
+            ours.open(listener.getsockname(), LIMIT, LIMIT)
             with pytest.raises(ssl.SSLCertVerificationError):
                 ours.secure(ssl.create_default_context(cafile=str(stranger)), "127.0.0.1")
         thread.join(LIMIT)
@@ -179,7 +222,7 @@ def test_a_handshake_that_never_comes() -> None:
         socket.create_server(("127.0.0.1", 0)) as listener,
         TlsSocket(socket.AF_INET, socket.SOCK_STREAM) as ours,
     ):
-        ours.open(listener.getsockname(), LIMIT)
+        ours.open(listener.getsockname(), LIMIT, LIMIT)
         ours.expect(0.05, within=0.05)
         with pytest.raises(TimeoutError):
             ours.secure(ssl.create_default_context(), "127.0.0.1")
@@ -191,7 +234,7 @@ def test_plain_until_it_is_secured() -> None:
         socket.create_server(("127.0.0.1", 0)) as listener,
         TlsSocket(socket.AF_INET, socket.SOCK_STREAM) as ours,
     ):
-        ours.open(listener.getsockname(), LIMIT)
+        ours.open(listener.getsockname(), LIMIT, LIMIT)
         theirs, _ = listener.accept()
         with theirs:
             ours.sendall(b"CONNECT")
