@@ -145,6 +145,26 @@ def test_of_two_with_one_destination(theirs, spec, first):
     assert not outcome.goes_first(ours, ours)
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "same"),
+    [
+        ("http://minio:80/", True),
+        ("http://MinIO", True),
+        ("https://minio:80", False),
+        ("http://minio:9000", False),
+        ("http://minio:99999", False),
+        ("http://minio/s3", False),
+    ],
+)
+def test_one_destination_in_two_spellings(endpoint, same):
+    def copy(uid, endpoint):
+        to = replace(SPEC.destination, s3=replace(SPEC.destination.s3, endpoint=endpoint))
+        owner = replace(OWNER, uid=uid)
+        return replace(facts(spec=replace(SPEC, destination=to)).resource, owner=owner)
+
+    assert outcome.goes_first(copy("0-older", endpoint), copy("1-ours", "http://minio")) is same
+
+
 def test_a_claim_remembers_the_newest_uploads():
     many = tuple(ListedUpload(str(n), NOW + timedelta(seconds=n)) for n in range(300))
     claimed = outcome.claim(facts(), replace(seen(), uploads=many)).status.claim

@@ -39,7 +39,7 @@ from multipartcopy.reconcile.facts import (
     parse_time,
 )
 from multipartcopy.reconcile.ledger import ListedPart
-from multipartcopy.s3.address import endpoint_url, same_endpoint
+from multipartcopy.s3.address import endpoint_parts, endpoint_url, same_endpoint
 from multipartcopy.s3.control import ListedUpload, ObjectInfo, StoredPart
 from multipartcopy.s3.errors import Kind, S3Error
 from multipartcopy.s3.profiles import store_of
@@ -81,9 +81,9 @@ def names_source(stamped: str | None, pin: Pin) -> bool:
     return stamped is not None and stamped.split(" ")[:2] == [pin.etag, str(pin.size)]
 
 
-def place(location: S3Location) -> tuple[str, str, str]:
+def place(location: S3Location) -> tuple[object, ...]:
     """Two locations with equal places are one object."""
-    return endpoint_url(location).rstrip("/"), location.bucket, location.key
+    return *endpoint_parts(location), location.bucket, location.key
 
 
 def relay_because(spec: Spec) -> str | None:
