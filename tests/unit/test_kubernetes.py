@@ -407,6 +407,8 @@ def test_why_the_pods_of_a_job_are_refused():
         ("NoSuchBucket", 404, Kind.NO_BUCKET),
         ("AccessDenied", 403, Kind.DENIED),
         ("ExpiredToken", 400, Kind.RETRY),
+        ("TokenRefreshRequired", 400, Kind.RETRY),
+        ("Unauthorized", 401, Kind.DENIED),
         ("RequestTimeout", 400, Kind.RETRY),
         ("SlowDown", 503, Kind.RETRY),
         ("InternalError", 200, Kind.RETRY),
