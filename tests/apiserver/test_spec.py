@@ -435,7 +435,9 @@ def test_accepted(kubectl: Kubectl, changes: Changes) -> None:
 
 @pytest.mark.parametrize(("changes", "sentence"), REFUSED.values(), ids=REFUSED)
 def test_refused(kubectl: Kubectl, changes: Changes, sentence: str) -> None:
-    assert sentence in kubectl.refused("create", "--dry-run=server", "-f-", stdin=manifest(changes))
+    complaint = kubectl.refused("create", "--dry-run=server", "-f-", stdin=manifest(changes))
+    assert sentence in complaint
+    assert "no such key" not in complaint
 
 
 def test_defaults_are_written_into_the_resource(kubectl: Kubectl) -> None:
