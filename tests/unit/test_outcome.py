@@ -322,6 +322,14 @@ def test_a_large_resource_is_not_written_for_a_listing_that_moves_no_percent():
     assert isinstance(outcome.listed(facts(first.status, **small), LIST, PARTS[:7]), Write)
 
 
+def test_a_failed_copy_says_how_far_it_was():
+    half = outcome.measure(with_parts(UPLOADING, range(1, 11)), NOW)
+    failing = outcome.give_up(facts(half), "SourceChanged", "it changed").status
+    left = outcome.aborted(facts(failing), INSPECT).status
+    assert (left.batches, left.upload, left.claim) == ({}, None, None)
+    assert left.progress == half.progress
+
+
 def test_an_upload_left_behind_is_named():
     failing = outcome.give_up(facts(UPLOADING), "SourceChanged", "it changed").status
     result, uploads = outcome.left_behind(facts(failing), INSPECT)

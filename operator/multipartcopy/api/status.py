@@ -59,6 +59,8 @@ class Pin:
 
     validator: Validator | None = None
     """Of a URL, whose ETag is never taken for a checksum; None for an object of S3."""
+    url: str | None = None
+    """For people, without its query; None for an object of S3."""
 
     @property
     def known_crc64nvme(self) -> str | None:

@@ -124,6 +124,7 @@ def claim(facts: Facts, seen: Inspection) -> Write:
         source.encrypted_by_key,
         expected.checksum(spec.source.expect),
         source.validator,
+        str(spec.source.http) if spec.source.http else None,
     )
     if problem := expected.unmet(spec.source.expect, pin):
         return give_up(facts, Reason.SOURCE_UNEXPECTED, problem)
@@ -460,8 +461,8 @@ def replace_status(facts: Facts, **changes: object) -> Facts:
 
 
 def aborted(facts: Facts, action: Action) -> Write:
-    """Nothing of the attempt is left at the store."""
-    status = replace(facts.status, claim=None, upload=None, batches={}, progress=None)
+    """Nothing of the attempt is left at the store; how far it was is kept for people."""
+    status = replace(facts.status, claim=None, upload=None, batches={})
     return Write(action.phase, action.reason, action.message, status)
 
 
