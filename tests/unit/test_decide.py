@@ -569,6 +569,13 @@ def test_an_edited_intent_is_formed_anew():
     assert step.status.completing is None
 
 
+def test_what_is_torn_begins_anew_with_the_memory_that_it_needs():
+    torn = replace(UPLOADING, plan=None, worker_memory="128Mi")
+    step = decide(facts(torn))
+    assert isinstance(step, steps.Write)
+    assert (step.status.claim, step.status.worker_memory) == (None, "128Mi")
+
+
 def test_what_failed_and_is_torn_is_not_settled():
     torn = replace(FULL, claim=None, completing=INTENT, failing=FAILING)
     assert not isinstance(decide(facts(torn)), steps.Settle)

@@ -184,7 +184,11 @@ def decide(facts: Facts, limits: Limits = Limits()) -> Action:  # noqa: B008 - f
         return _rest(facts, limits)
     if status.torn and not status.failing:
         # What it still names may not belong together: nothing of it is gone on with.
-        anew = Status(attempt=status.attempt, last_failure=status.last_failure)
+        anew = Status(
+            attempt=status.attempt,
+            last_failure=status.last_failure,
+            worker_memory=status.worker_memory,
+        )
         message = "the status was edited, and what is left is not enough; beginning anew"
         return Write(Phase.PENDING, Reason.INSPECTING, message, anew)
     if (sound := ledger.sound(status)) != status:
