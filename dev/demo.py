@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
-import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,7 +141,7 @@ class Demo:
         step("kubectl apply: the copy, in pods of 64 MiB")
         manifest = resource("era5", KEY, parallelism=3)
         say(as_yaml(manifest))
-        with watching_pods() as pods:
+        with lab.watching_peaks(NAMESPACE, "app.kubernetes.io/managed-by=multipartcopy") as pods:
             lab.apply(manifest, namespace=NAMESPACE)
             follow("era5")
         step("The proof: what the copy says of itself, and both objects hashed by the demo itself")
@@ -257,50 +255,6 @@ def kill_worker(name: str) -> str | None:
             lab.kubectl("-n", NAMESPACE, "delete", "pod", victim, *forced)
             return victim
     return None
-
-
-@contextlib.contextmanager
-def watching_pods() -> Iterator[dict[str, tuple[str, int]]]:
-    """Pod name -> memory limit, and peak RSS in bytes as its report has it, while the block runs."""
-    seen: dict[str, tuple[str, int]] = {}
-    command = [
-        "kubectl",
-        "-n",
-        NAMESPACE,
-        "get",
-        "pods",
-        "-lapp.kubernetes.io/managed-by=multipartcopy",
-    ]
-    watch = subprocess.Popen(
-        [*command, "--watch", "--output=json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-
-    def read() -> None:
-        assert watch.stdout
-        decoder, text = json.JSONDecoder(), ""
-        for line in watch.stdout:
-            text += line
-            if line != "}\n":
-                continue
-            pod, text = decoder.decode(text), ""
-            for state in pod["status"].get("containerStatuses", []):
-                ended = state["state"].get("terminated")
-                if ended and ended.get("message", "").startswith("{"):
-                    limit = pod["spec"]["containers"][0]["resources"]["limits"]["memory"]
-                    peak = json.loads(ended["message"])["peakRss"]
-                    seen[pod["metadata"]["name"]] = limit, peak
-
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    try:
-        yield seen
-    finally:
-        watch.terminate()
-        watch.wait(10)
-        reader.join(10)
 
 
 def follow(name: str) -> None:

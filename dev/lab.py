@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -128,6 +129,43 @@ def wait_until(what: str, check: Callable[[], T | None], seconds: float, pause: 
         if time.monotonic() > end:
             raise LabError(f"{what}: not within {seconds:.0f} s{last}")
         time.sleep(pause)
+
+
+@contextlib.contextmanager
+def watching_peaks(namespace: str, selector: str) -> Iterator[dict[str, tuple[str, int]]]:
+    """Of worker pods, while the block runs: name -> memory limit, and peak RSS in bytes as the report has it."""
+    seen: dict[str, tuple[str, int]] = {}
+    command = ["kubectl", "--namespace", namespace, "get", "pods", f"--selector={selector}"]
+    watch = subprocess.Popen(
+        [*command, "--watch", "--output=json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+    def read() -> None:
+        assert watch.stdout
+        decoder, text = json.JSONDecoder(), ""
+        for line in watch.stdout:
+            text += line
+            if line != "}\n":
+                continue
+            pod, text = decoder.decode(text), ""
+            for state in pod["status"].get("containerStatuses", []):
+                ended = state["state"].get("terminated")
+                if ended and ended.get("message", "").startswith("{"):
+                    limit = pod["spec"]["containers"][0]["resources"]["limits"]["memory"]
+                    peak = json.loads(ended["message"])["peakRss"]
+                    seen[pod["metadata"]["name"]] = limit, peak
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        yield seen
+    finally:
+        watch.terminate()
+        watch.wait(10)
+        reader.join(10)
 
 
 def install_operator(image: str, *flags: str, patches: Sequence[dict[str, Any]] = ()) -> None:

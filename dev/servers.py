@@ -97,14 +97,14 @@ def minio(*, tls: bool = False) -> Iterator[Server]:
             yield server
 
 
-def certificate(home: Path) -> Path:
-    """A self-signed certificate for 127.0.0.1 that is its own CA; its key lies beside it."""
+def certificate(home: Path, name: str = "IP:127.0.0.1") -> Path:
+    """A self-signed certificate that is its own CA; its key lies beside it."""
     public = home / "public.crt"
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-    name = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subject = ["-subj", "/CN=S3 server", "-addext", f"subjectAltName={name}"]
     files = ["-keyout", str(home / "private.key"), "-out", str(public)]
     subprocess.run(
-        ["openssl", "req", "-x509", *curve, *name, *files],
+        ["openssl", "req", "-x509", *curve, *subject, *files],
         check=True,
         capture_output=True,
     )

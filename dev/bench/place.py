@@ -53,9 +53,17 @@ def copy_of(
 
 
 def deploy_program(
-    namespace: str, name: str, program: Path, arguments: Sequence[str], ports: Mapping[str, int]
+    namespace: str,
+    name: str,
+    program: Path,
+    arguments: Sequence[str],
+    ports: Mapping[str, int],
+    files: Mapping[str, str] | None = None,
 ) -> None:
-    """One file of Python as a pod of our own image, behind a Service; returns when it listens."""
+    """One file of Python, and ``files`` beside it in ``/program``, as a pod of our own image, behind a Service.
+
+    Returns when it listens.
+    """
     labels = {"app": name}
     container = {
         "name": "program",
@@ -79,7 +87,7 @@ def deploy_program(
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": metadata,
-            "data": {program.name: program.read_text()},
+            "data": {program.name: program.read_text(), **(files or {})},
         },
         {
             "apiVersion": "apps/v1",

@@ -82,7 +82,8 @@ def build_job(
 
     It has no ``ttlSecondsAfterFinished`` (that deletes reports), no ``activeDeadlineSeconds`` (that
     counts the time in the queue) and no ``maxFailedIndexes`` (other batches go on). An exit status
-    of 42 ends the whole Job; a disruption of a pod counts against nothing.
+    of 42 ends the whole Job; a disruption of a pod counts against nothing. Where the next run can have more
+    memory, a batch whose pod was killed is left to it.
     """
     ours = labels(owner, status.attempt, status.run)
     wanted = spec.worker.labels or {}
@@ -119,15 +120,9 @@ def build_job(
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {
                 "rules": [
-                    {
-                        "action": "FailJob",
-                        "onExitCodes": {
-                            "containerName": CONTAINER,
-                            "operator": "In",
-                            "values": [names.EXIT_PERMANENT],
-                        },
-                    },
+                    _on_exit(names.EXIT_PERMANENT, "FailJob"),
                     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
+                    *([_on_exit(names.EXIT_KILLED, "FailIndex")] if may_grow(spec, status) else []),
                 ]
             },
             "template": {
@@ -137,11 +132,16 @@ def build_job(
                 },
                 "spec": {
                     **placement(spec.worker, owner),
-                    **_pod(spec, build_task(spec, status, work), image),
+                    **_pod(spec, build_task(spec, status, work), memory_limit(spec, status), image),
                 },
             },
         },
     }
+
+
+def _on_exit(code: int, action: str) -> dict[str, Any]:
+    codes = {"containerName": CONTAINER, "operator": "In", "values": [code]}
+    return {"action": action, "onExitCodes": codes}
 
 
 def _without_kueue(wanted: Mapping[str, str]) -> dict[str, str]:
@@ -187,7 +187,8 @@ def build_task(spec: Spec, status: Status, work: list[Work]) -> Task:
     assert status.source is not None
     assert status.plan is not None
     assert status.upload is not None
-    memory = parse_bytes(resources(spec.worker.resources)["limits"]["memory"])
+    # What the limit was raised to is room for these streams, not for more.
+    memory = parse_bytes(_own_memory(spec))
     streams = spec.worker.streams
     return Task(
         source=_addressed(spec.source.s3) if spec.source.s3 else None,
@@ -228,7 +229,7 @@ def _addressed(location: S3Location) -> S3Location:
     return replace(location, addressing_style=style)
 
 
-def _pod(spec: Spec, task: Task, image: Image) -> dict[str, Any]:
+def _pod(spec: Spec, task: Task, memory: str, image: Image) -> dict[str, Any]:
     secrets = (*image.pull_secrets, *(ref.name for ref in spec.worker.image_pull_secrets or ()))
     volumes, mounts = [], []
     for side, location in (("source", spec.source.place), ("destination", spec.destination.s3)):
@@ -259,7 +260,7 @@ def _pod(spec: Spec, task: Task, image: Image) -> dict[str, Any]:
                     {"name": names.TASK_VARIABLE, "value": task.encode()},
                     *({"name": name, "value": value} for name, value in _environment(image)),
                 ],
-                "resources": resources(spec.worker.resources),
+                "resources": resources(spec.worker.resources, memory),
                 "terminationMessagePolicy": "File",
                 "securityContext": {
                     "allowPrivilegeEscalation": False,
@@ -279,11 +280,30 @@ def _environment(image: Image) -> Iterator[tuple[str, str]]:
         yield names.ALLOW_ENDPOINTS_VARIABLE, image.allow_endpoints
 
 
-def resources(wanted: Mapping[str, Any]) -> dict[str, Any]:
+def resources(wanted: Mapping[str, Any], memory: str) -> dict[str, Any]:
     """Memory is requested as it is limited, so a node that took the pod can feed it to its limit."""
-    limits = {"memory": DEFAULT_MEMORY, **wanted.get("limits", {})}
-    requests = {**wanted.get("requests", {}), "memory": limits["memory"]}
+    limits = {**wanted.get("limits", {}), "memory": memory}
+    requests = {**wanted.get("requests", {}), "memory": memory}
     return {"limits": limits, "requests": requests}
+
+
+def memory_limit(spec: Spec, status: Status) -> str:
+    """As the spec has it, or what workers were found to need, as far as the spec allows that now."""
+    own, most, needed = _own_memory(spec), spec.worker.max_memory, status.worker_memory
+    if most is None or needed is None:
+        return own
+    return max(own, min(needed, most, key=parse_bytes), key=parse_bytes)
+
+
+def may_grow(spec: Spec, status: Status) -> bool:
+    """Whether workers that are killed at their memory limit can have a larger one in the next run."""
+    most = spec.worker.max_memory
+    return most is not None and parse_bytes(memory_limit(spec, status)) < parse_bytes(most)
+
+
+def _own_memory(spec: Spec) -> str:
+    limit: str = spec.worker.resources.get("limits", {}).get("memory", DEFAULT_MEMORY)
+    return limit
 
 
 def _secrets(side: str, location: S3Location | HttpLocation) -> dict[str, list[dict[str, Any]]]:

@@ -19,9 +19,19 @@ def test_wide_columns(kubectl: Kubectl) -> None:
     name = kubectl.create(manifest())["metadata"]["name"]
     kubectl.patch_status(name, to_json(FULL_STATUS))
     header, row = kubectl("get", "mpc", name, "--output=wide").splitlines()
-    assert {"SOURCE", "DESTINATION", "RATE", "MESSAGE"} <= set(header.split())
-    for text in ("a/key", "5242880", "copying 20 parts of 5.0 MiB"):
+    assert {"SOURCE", "URL", "DESTINATION", "RATE", "REASON", "MESSAGE"} <= set(header.split())
+    for text in ("a/key", "5242880", "Copying  ", "copying 20 parts of 5.0 MiB"):
         assert text in row
+
+
+def test_a_source_that_is_a_url_is_shown_without_its_query(kubectl: Kubectl) -> None:
+    changes = {"source": {"http": {"url": "https://h/data.nc?signature=secret"}}}
+    name = kubectl.create(manifest(changes))["metadata"]["name"]
+    seen = {"etag": "", "size": 1, "validator": "Size", "url": "https://h/data.nc"}
+    kubectl.patch_status(name, {"source": seen})
+    _, row = kubectl("get", "mpc", name, "--output=wide").splitlines()
+    assert "https://h/data.nc " in row
+    assert "secret" not in row
 
 
 def test_columns_of_a_copy_that_nobody_has_seen_yet(kubectl: Kubectl) -> None:

@@ -64,6 +64,10 @@ ACCEPTED: dict[str, Changes] = {
     "resources": {
         "worker.resources": {"limits": {"memory": "1Gi", "cpu": 2}, "requests": {"cpu": "0.5"}}
     },
+    "memory up to the limit it has": {"worker.maxMemory": "64Mi"},
+    "memory up to a larger limit": {
+        "worker": {"maxMemory": "64Gi", "resources": {"limits": {"memory": "1G"}}}
+    },
     "CPU limit at the default request": {"worker.resources.limits": {"cpu": "100m"}},
     "labels and annotations": {
         "worker.labels": {"example.com/team": "a", "kueue.x-k8s.io/queue-name": "q", "app": ""},
@@ -142,6 +146,8 @@ PART_SIZE = "write Auto, or a whole quantity from 5Mi to 5Gi, for example 64Mi"
 STREAMS = "write Auto, or a number of parts from 1 to 16"
 BANDWIDTH = "write a whole quantity of bytes per second of at least 1Mi, for example 100Mi"
 MEMORY = "write a whole quantity of at least 16Mi, for example 64Mi"
+MAX_MEMORY = "write a whole quantity from 16Mi to 64Gi, for example 256Mi"
+LEAST_MAX_MEMORY = "write a maxMemory that is not below resources.limits.memory"
 METADATA_KEYS = "write keys of metadata in lower-case letters, digits, '.', '_' and '-'"
 TAG_KEYS = "write keys of tags of 1 to 128 characters that do not begin with aws:"
 DOTS = 'write a key without the path segments "." and ".."'
@@ -321,6 +327,15 @@ REFUSED: dict[str, tuple[Changes, str]] = {
     ),
     "little memory": ({"worker.resources.limits": {"memory": "8Mi"}}, MEMORY),
     "broken memory": ({"worker.resources.limits": {"memory": "64.5Mi"}}, MEMORY),
+    "little more memory": ({"worker.maxMemory": "8Mi"}, MAX_MEMORY),
+    "more memory than there is": ({"worker.maxMemory": "65Gi"}, MAX_MEMORY),
+    "more memory in words": ({"worker.maxMemory": "Auto"}, MAX_MEMORY),
+    "more memory as a number": ({"worker.maxMemory": 268435456}, "must be of type string"),
+    "less memory than the default": ({"worker.maxMemory": "63Mi"}, LEAST_MAX_MEMORY),
+    "less memory than the limit": (
+        {"worker": {"maxMemory": "256Mi", "resources": {"limits": {"memory": "512Mi"}}}},
+        LEAST_MAX_MEMORY,
+    ),
     "memory apart from its limit": (
         {"worker.resources.requests": {"memory": "32Mi"}},
         "unknown field",
@@ -435,7 +450,9 @@ def test_accepted(kubectl: Kubectl, changes: Changes) -> None:
 
 @pytest.mark.parametrize(("changes", "sentence"), REFUSED.values(), ids=REFUSED)
 def test_refused(kubectl: Kubectl, changes: Changes, sentence: str) -> None:
-    assert sentence in kubectl.refused("create", "--dry-run=server", "-f-", stdin=manifest(changes))
+    complaint = kubectl.refused("create", "--dry-run=server", "-f-", stdin=manifest(changes))
+    assert sentence in complaint
+    assert "no such key" not in complaint
 
 
 def test_defaults_are_written_into_the_resource(kubectl: Kubectl) -> None:
@@ -523,7 +540,13 @@ def test_a_url_is_immutable(kubectl: Kubectl, change: Changes) -> None:
         {"bandwidthLimit": "100Mi"},
         {"worker": {"streams": "Auto"}},
         {"suspend": True},
-        {"worker": {"streams": 8, "resources": {"limits": {"memory": "128Mi"}}}},
+        {
+            "worker": {
+                "streams": 8,
+                "maxMemory": "1Gi",
+                "resources": {"limits": {"memory": "128Mi"}},
+            }
+        },
         {"worker": {"labels": {"a": "b"}, "tolerations": [{"operator": "Exists"}]}},
         {"mode": "Relay"},
         {"partSize": "64Mi"},

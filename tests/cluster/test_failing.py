@@ -39,6 +39,7 @@ def test_a_source_that_changes_under_the_copy(world: World):
     world.destination_gate.open()
     world.wait_condition("moving", "Failed", 90)
     assert world.reason("moving") == "SourceChanged"
+    assert world.status("moving")["progress"]["partsTotal"] == 20
     assert world.uploads("moving") == []
     assert not world.exists("moving")
 

@@ -84,6 +84,20 @@ def test_a_memory_limit_that_is_too_small(world: World, data: bytes, sha256: str
     assert world.sha256("small") == sha256
 
 
+def test_a_memory_limit_that_may_be_raised(world: World, data: bytes, sha256: str):
+    """Again and again, with nobody's help, and not once with the same."""
+    worker = {"resources": {"limits": {"memory": "20Mi"}}, "maxMemory": "128Mi"}
+    world.copy("grows", "data", to="grows", worker=worker)
+    status = world.wait_condition("grows", "Complete", 180)
+    assert world.sha256("grows") == sha256
+    assert status["workerMemory"] in ("40Mi", "80Mi")
+    killed = status["lastFailure"]
+    assert (killed["reason"], killed["exitCode"]) == ("OOMKilled", 137)
+    assert killed["message"].endswith(f"; the next run has {status['workerMemory']}")
+    assert "OOMKilled" in world.reasons("grows")
+    assert status["run"] == {"40Mi": 2, "80Mi": 3}[status["workerMemory"]]
+
+
 def test_the_younger_of_two_for_one_destination_waits(world: World, data: bytes):
     world.destination_gate.hold(r"PUT .*partNumber=40&")
     world.copy("older", "data", to="shared", parallelism=1)

@@ -204,7 +204,7 @@ class Cluster:
             self._make_pod(job, index)
 
     def _count(self, run: Run, spec: Body, pod: Body) -> None:
-        """An ended pod, by the rules of ``podFailurePolicy`` in their order."""
+        """An ended pod, by the rules of ``podFailurePolicy``, whose order this is."""
         uid = pod["metadata"]["uid"]
         if not ended(pod) or uid in run.counted:
             return
@@ -215,7 +215,9 @@ class Cluster:
             run.failing = True
         elif not any(c["type"] == "DisruptionTarget" for c in pod["status"].get("conditions", [])):
             run.failures[_index(pod)] += 1
-            if run.failures[_index(pod)] > spec["backoffLimitPerIndex"]:
+            actions = {rule["action"] for rule in spec["podFailurePolicy"]["rules"]}
+            killed = _exit_code(pod) == names.EXIT_KILLED and "FailIndex" in actions
+            if killed or run.failures[_index(pod)] > spec["backoffLimitPerIndex"]:
                 run.given_up.add(_index(pod))
 
     def _make_pod(self, job: Body, index: int) -> None:

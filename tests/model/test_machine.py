@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from multipartcopy.api.spec import Mode, Overwrite, VerificationMode
 from tests.model.store import Conditions, Habits, Weather
 from tests.model.wire import Event, Fault, What
-from tests.model.world import EDITS, KEY, Scenario, World
+from tests.model.world import EDITS, KEY, MEMORIES, Scenario, World
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "0"))
 
@@ -52,6 +52,7 @@ PEOPLE = [
     event("suspend", st.booleans()),
     event("parallelism", st.integers(1, 3)),
     event("streams", st.integers(1, 2)),
+    event("max_memory", st.sampled_from(MEMORIES)),
     event("bandwidth", st.sampled_from(["4Mi", "9Mi", None])),
     event("resource_deleted"),
     event("job_deleted"),
@@ -129,6 +130,7 @@ SCENARIOS = st.builds(
     uploads=st.integers(0, 1),
     parallelism=st.integers(1, 2),
     backoff_limit=st.integers(0, 1),
+    max_memory=st.sampled_from(MEMORIES),
     deadline=st.sampled_from([None, None, None, 600]),
     ttl=st.sampled_from([None, None, None, 60]),
     habits=HABITS,

@@ -15,6 +15,7 @@ from awscrt.checksums import crc64nvme
 
 from multipartcopy.api import names
 from multipartcopy.api.codec import from_json, to_json
+from multipartcopy.api.quantity import parse_bytes
 from multipartcopy.api.ranges import format_ranges
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import Report, WorkerError, pack_crcs
@@ -32,7 +33,7 @@ from multipartcopy.api.spec import (
 )
 from multipartcopy.api.status import Plan, Result, Status
 from multipartcopy.api.task import Read, upload_hash
-from multipartcopy.jobs import Image
+from multipartcopy.jobs import DEFAULT_MEMORY, Image
 from multipartcopy.kube import KubeError
 from multipartcopy.metrics import Metrics
 from multipartcopy.plan import Limits as PlanLimits
@@ -58,7 +59,10 @@ SECRETS = {
 _METRICS = Metrics()
 TALLY: Counter[str] = Counter()
 """Of all worlds: steps, faults, and how they ended."""
-EXIT_RETRY, EXIT_KILLED, EXIT_TERMINATED = 1, 137, 143
+EXIT_RETRY, EXIT_TERMINATED = 1, 143
+MEMORIES = [None, "100M", "200Mi"]
+MOST_MEMORY = parse_bytes("200Mi")
+"""Of the scenarios and of whatever ``maxMemory`` becomes."""
 
 
 class ViolationError(AssertionError):
@@ -81,6 +85,7 @@ class Scenario:
     """Of other people, on our key."""
     parallelism: int = 2
     backoff_limit: int = 1
+    max_memory: str | None = None
     deadline: int | None = None
     ttl: int | None = None
     habits: Habits = field(default_factory=Habits)
@@ -197,7 +202,7 @@ class World:
             mode=scenario.mode,
             part_size=str(PART_SIZE),
             parallelism=scenario.parallelism,
-            worker=Worker(streams=1),
+            worker=Worker(streams=1, max_memory=scenario.max_memory),
             overwrite=scenario.overwrite,
             verification=scenario.verification,
             backoff_limit_per_batch=scenario.backoff_limit,
@@ -313,7 +318,7 @@ class World:
             node.flips = self.flipped = True
 
     def pod_killed(self, name: str) -> None:
-        self._stops(name, EXIT_KILLED)
+        self._stops(name, names.EXIT_KILLED)
 
     def pod_sends_and_is_killed(self, name: str) -> None:
         """Before it has noted the part."""
@@ -321,10 +326,10 @@ class World:
             message = node.message
             self._send(node)
             node.message = message
-        self._stops(name, EXIT_KILLED)
+        self._stops(name, names.EXIT_KILLED)
 
     def pod_out_of_memory(self, name: str) -> None:
-        self._stops(name, EXIT_KILLED, "OOMKilled")
+        self._stops(name, names.EXIT_KILLED, "OOMKilled")
 
     def pod_message_lost(self, name: str) -> None:
         """Although it ended well."""
@@ -334,7 +339,7 @@ class World:
             self._stops(name, node.code, keep=0)
 
     def pod_message_cut(self, name: str) -> None:
-        self._stops(name, EXIT_KILLED, keep=100)
+        self._stops(name, names.EXIT_KILLED, keep=100)
 
     def pod_evicted(self, name: str) -> None:
         if not ended(self.cluster.pods[name]):
@@ -405,7 +410,14 @@ class World:
         self.cluster.change_spec(NAME, bandwidthLimit=limit)
 
     def streams(self, number: int) -> None:
-        self.cluster.change_spec(NAME, worker={"streams": number, "resources": {}})
+        self._change_worker(streams=number)
+
+    def max_memory(self, most: str | None) -> None:
+        self._change_worker(maxMemory=most)
+
+    def _change_worker(self, **changes: Any) -> None:
+        if copy := self.cluster.copies.get(NAME):
+            self.cluster.change_spec(NAME, worker=copy["spec"]["worker"] | changes)
 
     def resource_deleted(self) -> None:
         if NAME in self.cluster.copies:
@@ -598,6 +610,7 @@ class World:
                 self.violate(f"Complete, and what is there is {shown}")
         if new.get("attempt", 0) < old.get("attempt", 0):
             self.violate("the attempt goes back")
+        self._check_memory(old.get("workerMemory"), new.get("workerMemory"))
         upload = new.get("upload", {}).get("id")
         if upload and old.get("upload", {}).get("id") != upload:
             if upload in self.uploads_recorded and not self.edited:
@@ -607,6 +620,16 @@ class World:
             self.claimed.add(new["claim"].get("destinationEtag"))
         if "completing" in new and "completing" not in old:
             self._check_fence(fenced)
+
+    def _check_memory(self, old: str | None, new: str | None) -> None:
+        """It grows, at most to twice as much, and never beyond what was ever allowed."""
+        if new == old or self.edited:
+            return
+        before = parse_bytes(old or DEFAULT_MEMORY)
+        if new is None or not before < parse_bytes(new) <= 2 * before:
+            self.violate(f"the workers' memory goes from {old} to {new}")
+        elif parse_bytes(new) > MOST_MEMORY:
+            self.violate(f"the workers may have {new}")
 
     def _check_fence(self, fenced: set[str]) -> None:
         for name, pod in self.cluster.pods.items():

@@ -485,9 +485,9 @@ def test_memory_does_not_grow_with_the_part_size(
     copy.task = replace(copy.task, md5=True)
     assert copy.run()[0] == 0
     sent = copy.report()
-    assert 20 * MiB < sent.peak_rss < 60 * MiB
+    assert 20 * MiB < sent.peak_rss < 48 * MiB
     copy.reading(Read.SOURCE)
     assert copy.run()[0] == 0
     read = copy.report()
     assert read.crc64nvme == sent.crc64nvme
-    assert 20 * MiB < read.peak_rss < 60 * MiB
+    assert 20 * MiB < read.peak_rss < 48 * MiB

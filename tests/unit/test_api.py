@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multipartcopy.api.conditions import summarize
-from multipartcopy.api.quantity import format_bytes, parse_bytes
+from multipartcopy.api.quantity import format_bytes, format_quantity, parse_bytes
 from multipartcopy.api.ranges import format_ranges, parse_ranges
 from multipartcopy.api.reasons import Reason, reason_of
 from multipartcopy.api.report import (
@@ -108,6 +108,11 @@ def test_the_task_is_read_as_it_was_written():
 )
 def test_quantities(text, count):
     assert parse_bytes(text) == count
+
+
+@pytest.mark.parametrize("text", ["1", "1023", "1Ki", "34817Ki", "96Mi", "128Mi", "1Gi", "4096Gi"])
+def test_quantities_are_written_as_they_are_read(text):
+    assert format_quantity(parse_bytes(text)) == text
 
 
 @pytest.mark.parametrize("text", ["", "Mi", "-1", "0", "1.5", "5 Mi", "5mi", "1e3"])

@@ -19,11 +19,11 @@ from multipartcopy.api.status import (
     Status,
 )
 from multipartcopy.api.task import Read
-from multipartcopy.jobs import worker_spec
+from multipartcopy.jobs import Image, build_job, worker_spec
 from multipartcopy.reconcile import decide as steps
 from multipartcopy.reconcile import ledger
 from multipartcopy.reconcile.decide import decide
-from multipartcopy.reconcile.facts import Limits, format_time
+from multipartcopy.reconcile.facts import Limits, format_time, read_job
 from multipartcopy.reconcile.ledger import object_crc
 from multipartcopy.reconcile.outcome import intend
 from multipartcopy.s3.control import StoredPart
@@ -33,6 +33,7 @@ from tests.unit.facts import (
     FULL,
     NEW,
     NOW,
+    OWNER,
     PLAN,
     SIZE,
     SPEC,
@@ -453,6 +454,26 @@ def test_denied_workers_are_given_some_runs():
     assert isinstance(decide(facts(tired, jobs=(job(run=6),))), steps.Wait)
 
 
+def test_workers_that_are_killed_at_one_limit_are_given_some_runs():
+    failure = LastFailure("OOMKilled", "a worker pod was killed", time=format_time(NOW))
+    tired = replace(UPLOADING, run=9, retry=Retry(8, killed=8, memory="64Mi"), last_failure=failure)
+    step = decide(facts(tired))
+    assert isinstance(step, steps.Write)
+    assert step.status.failing
+    assert step.status.failing.reason == "OOMKilled"
+    assert step.message == "8 times in a row, with no part finished: a worker pod was killed"
+    patient = replace(tired, retry=Retry(8, killed=7, memory="64Mi"))
+    assert isinstance(decide(facts(patient)), steps.StartRun)
+
+
+def test_a_job_with_more_memory_is_not_outdated():
+    spec = replace(SPEC, worker=replace(SPEC.worker, max_memory="256Mi"))
+    status = replace(UPLOADING, worker_memory="128Mi")
+    manifest = build_job(OWNER, spec, status, ledger.missing(status), Image("i"))
+    made = read_job({**manifest, "metadata": {**manifest["metadata"], "uid": "u"}})
+    assert isinstance(decide(facts(status, spec, jobs=(made,))), steps.Wait)
+
+
 def test_a_part_that_disagreed_is_sent_again_though_its_report_is_still_there():
     everything = pod(report("1-20", range(1, 21)))
     full = decide(facts(UPLOADING, jobs=(job(finished=True),), pods=(everything,)))
@@ -546,6 +567,13 @@ def test_an_edited_intent_is_formed_anew():
     step = decide(facts(edited))
     assert isinstance(step, steps.Write)
     assert step.status.completing is None
+
+
+def test_what_is_torn_begins_anew_with_the_memory_that_it_needs():
+    torn = replace(UPLOADING, plan=None, worker_memory="128Mi")
+    step = decide(facts(torn))
+    assert isinstance(step, steps.Write)
+    assert (step.status.claim, step.status.worker_memory) == (None, "128Mi")
 
 
 def test_what_failed_and_is_torn_is_not_settled():

@@ -78,6 +78,42 @@ def test_permanent_errors_come_before_disruptions():
     )
 
 
+def grown(own="64Mi", most="256Mi", needed=None):
+    resources = {"limits": {"memory": own}}
+    spec = replace(SPEC, worker=replace(SPEC.worker, resources=resources, max_memory=most))
+    return spec, replace(UPLOADING, worker_memory=needed)
+
+
+@pytest.mark.parametrize(
+    ("spec_and_status", "limit", "more"),
+    [
+        (grown(), "64Mi", True),
+        (grown(needed="128Mi"), "128Mi", True),
+        (grown(needed="256Mi"), "256Mi", False),
+        (grown(needed="256Mi", most="100M"), "100M", False),
+        (grown(needed="128Mi", most=None), "64Mi", False),
+        (grown(needed="128Mi", own="200Mi"), "200Mi", True),
+        (grown(own="1Gi", most="1024Mi"), "1Gi", False),
+    ],
+)
+def test_a_job_is_made_with_the_memory_that_was_found_to_be_needed(spec_and_status, limit, more):
+    spec, status = spec_and_status
+    job = the_job(spec, status)["spec"]
+    resources = job["template"]["spec"]["containers"][0]["resources"]
+    assert resources["limits"]["memory"] == resources["requests"]["memory"] == limit
+    rules = job["podFailurePolicy"]["rules"]
+    # Only the last: a disruption kills as well.
+    killed = rules[-1].get("onExitCodes", {}).get("values") == [137]
+    assert (killed, len(rules)) == (more, 2 + more)
+    assert not more or rules[-1]["action"] == "FailIndex"
+
+
+def test_more_memory_is_not_for_more_streams():
+    spec, status = grown(needed="256Mi")
+    spec = replace(spec, worker=replace(spec.worker, streams="Auto"))
+    assert build_task(spec, status, missing(status)).streams == 9
+
+
 def test_a_pod_may_do_nothing_but_its_work():
     pod = the_job()["spec"]["template"]["spec"]
     (container,) = pod["containers"]
@@ -375,6 +411,12 @@ def test_how_a_pod_ended():
     assert failure
     assert (failure.reason, failure.exit_code) == ("OOMKilled", 137)
     assert "64Mi" in failure.message
+    assert "when it last reported" not in failure.message
+    told = replace(report("1", range(1, 2)), peak_rss=60 << 20).encode().decode()
+    killed = read_pod(
+        body({"terminated": {"exitCode": 137, "reason": "OOMKilled", "message": told}})
+    )
+    assert "it had used 60.0 MiB when it last reported" in failure_of(killed).message
     refused = read_pod(body(phase="Failed", reason="OutOfcpu", message="not enough cpu"))
     assert refused.stopped  # the kubelet itself says so
     failure = failure_of(refused)
@@ -407,6 +449,8 @@ def test_why_the_pods_of_a_job_are_refused():
         ("NoSuchBucket", 404, Kind.NO_BUCKET),
         ("AccessDenied", 403, Kind.DENIED),
         ("ExpiredToken", 400, Kind.RETRY),
+        ("TokenRefreshRequired", 400, Kind.RETRY),
+        ("Unauthorized", 401, Kind.DENIED),
         ("RequestTimeout", 400, Kind.RETRY),
         ("SlowDown", 503, Kind.RETRY),
         ("InternalError", 200, Kind.RETRY),

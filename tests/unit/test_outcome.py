@@ -145,6 +145,26 @@ def test_of_two_with_one_destination(theirs, spec, first):
     assert not outcome.goes_first(ours, ours)
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "same"),
+    [
+        ("http://minio:80/", True),
+        ("http://MinIO", True),
+        ("https://minio:80", False),
+        ("http://minio:9000", False),
+        ("http://minio:99999", False),
+        ("http://minio/s3", False),
+    ],
+)
+def test_one_destination_in_two_spellings(endpoint, same):
+    def copy(uid, endpoint):
+        to = replace(SPEC.destination, s3=replace(SPEC.destination.s3, endpoint=endpoint))
+        owner = replace(OWNER, uid=uid)
+        return replace(facts(spec=replace(SPEC, destination=to)).resource, owner=owner)
+
+    assert outcome.goes_first(copy("0-older", endpoint), copy("1-ours", "http://minio")) is same
+
+
 def test_a_claim_remembers_the_newest_uploads():
     many = tuple(ListedUpload(str(n), NOW + timedelta(seconds=n)) for n in range(300))
     claimed = outcome.claim(facts(), replace(seen(), uploads=many)).status.claim
@@ -210,6 +230,55 @@ def test_only_runs_that_were_denied_throughout_count_as_denied():
     two = outcome.end_run(facts(status, pods=(denied, other)), END, False, status, [], LIMITS)
     assert two.status.retry
     assert two.status.retry.denied == 0
+
+
+GROWING = replace(SPEC, worker=replace(SPEC.worker, max_memory="200Mi"))
+
+
+def end_killed(status, limit="64Mi", spec=SPEC, *others, progressed=False):
+    told = replace(report("", range(0)), run=status.run, peak_rss=60 << 20)
+    killed = pod(told, code=137, reason="OOMKilled", run=status.run, memory_limit=limit)
+    seen = facts(status, spec, pods=(killed, *others))
+    return outcome.end_run(seen, END, progressed, status, [], LIMITS)
+
+
+def test_workers_that_were_killed_at_their_limit_get_twice_as_much_up_to_the_most():
+    status, limit = UPLOADING, "64Mi"
+    for more in ("128Mi", "200Mi"):
+        result = end_killed(status, limit, GROWING)
+        status, limit = result.status, more
+        assert (status.worker_memory, status.retry) == (more, None)
+        assert result.reason == status.last_failure.reason == "OOMKilled"
+        assert "it had used 60.0 MiB" in result.message
+        assert f"; the next run has {more}" in result.message
+        assert status.last_failure.message == result.message
+    last = end_killed(status, limit, GROWING).status
+    assert (last.worker_memory, last.retry.killed, last.retry.memory) == ("200Mi", 1, "200Mi")
+
+
+def test_more_memory_also_where_other_parts_were_sent():
+    good = pod(report("1-5", range(1, 6)), uid="good")
+    result = end_killed(UPLOADING, "64Mi", GROWING, good, progressed=True)
+    assert result.status.worker_memory == "128Mi"
+
+
+def test_a_limit_that_was_changed_meanwhile_is_not_raised():
+    mended = replace(GROWING.worker, resources={"limits": {"memory": "96Mi"}})
+    result = end_killed(UPLOADING, "64Mi", replace(GROWING, worker=mended))
+    assert result.status.worker_memory is None
+    assert result.status.retry.killed == 1
+
+
+def test_kills_at_one_limit_are_counted_and_those_at_another_begin_anew():
+    status = UPLOADING
+    for n in range(1, 5):
+        status = end_killed(status).status
+        assert (status.retry.failures, status.retry.killed, status.retry.memory) == (n, n, "64Mi")
+    mended = end_killed(status, "96Mi").status
+    assert (mended.retry.failures, mended.retry.killed, mended.retry.memory) == (5, 1, "96Mi")
+    other = pod("", code=1, uid="other", run=status.run)
+    assert end_killed(status, "64Mi", SPEC, other).status.retry.killed == 0
+    assert end_killed(status, progressed=True).status.retry == Retry()
 
 
 def test_the_intent_needs_the_stores_word_for_every_part():
@@ -300,6 +369,14 @@ def test_a_large_resource_is_not_written_for_a_listing_that_moves_no_percent():
     assert isinstance(outcome.listed(facts(first.status, **large), LIST, PARTS[:8]), Write)
     small = {"status_bytes": 4_000, "written_at": NOW}
     assert isinstance(outcome.listed(facts(first.status, **small), LIST, PARTS[:7]), Write)
+
+
+def test_a_failed_copy_says_how_far_it_was():
+    half = outcome.measure(with_parts(UPLOADING, range(1, 11)), NOW)
+    failing = outcome.give_up(facts(half), "SourceChanged", "it changed").status
+    left = outcome.aborted(facts(failing), INSPECT).status
+    assert (left.batches, left.upload, left.claim) == ({}, None, None)
+    assert left.progress == half.progress
 
 
 def test_an_upload_left_behind_is_named():

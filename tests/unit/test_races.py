@@ -14,13 +14,13 @@ from multipartcopy.jobs import Image, build_job
 from multipartcopy.kube import ConflictError, KubeError, NotFoundError
 from multipartcopy.reconcile import act, writer
 from multipartcopy.reconcile.act import Effects, Memory
-from multipartcopy.reconcile.decide import Reason, Write
+from multipartcopy.reconcile.decide import Reason, Write, give_up
 from multipartcopy.reconcile.facts import Limits, Resource, format_time, read_resource
 from multipartcopy.reconcile.observe import observe
 from multipartcopy.reconcile.writer import LostRaceError
 from multipartcopy.s3.control import Access
 from multipartcopy.s3.errors import Kind, S3Error
-from tests.unit.facts import CLAIMED, FULL, NOW, OWNER, SPEC, UPLOADING, facts
+from tests.unit.facts import CLAIMED, FULL, NOW, OWNER, SPEC, UPLOADING, facts, pod, report
 
 
 class FakeKube:
@@ -312,3 +312,14 @@ def test_while_the_api_server_does_not_answer_the_end_is_not_taken_for_announced
 def test_a_name_with_a_slash_is_one_step_of_a_patch():
     (operation,) = writer.difference({"batches": {"a/b~c": 1}}, {"batches": {}})
     assert operation == {"op": "remove", "path": "/status/batches/a~1b~0c"}
+
+
+def test_a_copy_that_is_given_up_says_how_far_it_was():
+    """What its pods have told last is in no progress yet."""
+    kube = FakeKube(UPLOADING)
+    effects = Effects(kube, Image("i"), None, Limits())  # type: ignore[arg-type]
+    seen = replace(facts(), resource=kube.read(), pods=(pod(report("1-5", range(1, 6))),))
+    effects.perform(give_up(seen, "SourceChanged", "it changed"), seen, Memory())
+    progress = kube.read().status.progress
+    assert progress
+    assert (progress.parts_done, progress.percent) == (5, 25)

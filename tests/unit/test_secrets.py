@@ -125,10 +125,10 @@ def test_nobody_gets_rights_on_secrets_by_our_roles_for_users():
 
 
 class Rotating(BaseHTTPRequestHandler):
-    """Knows the keys \"two\"; those before have expired."""
+    """Knows the session token \"two\"; that before has expired."""
 
     def do_HEAD(self):
-        good = "Credential=two/" in self.headers["Authorization"]
+        good = self.headers["X-Amz-Security-Token"] == "two"
         self.send_response(200 if good else 400)
         self.send_header("ETag", '"e"')
         self.send_header("Content-Length", "1")
@@ -146,7 +146,7 @@ class Rotating(BaseHTTPRequestHandler):
         pass
 
 
-def test_rotated_keys_are_read_for_the_next_request():
+def test_a_rotated_session_token_is_read_for_the_next_request():
     """An expired token is no refusal: it is waited for, and nothing has to be restarted."""
     server = HTTPServer(("127.0.0.1", 0), Rotating)
     thread = Thread(target=server.serve_forever, args=(0.01,))
@@ -156,14 +156,14 @@ def test_rotated_keys_are_read_for_the_next_request():
             "b", "k", f"http://127.0.0.1:{server.server_port}", secret_ref=Reference("s")
         )
         seen, memory = facts(UPLOADING, replace(SPEC, source=Source(side))), Memory()
-        kube, keys = FakeKube(UPLOADING), {**KEYS}
+        kube, keys = FakeKube(UPLOADING), {**KEYS, "AWS_SESSION_TOKEN": "one"}
         kube.get_secret = lambda *_: keys  # type: ignore[method-assign]
         guard = parse_guard(LOOPBACK)
         effects = Effects(kube, Image("i"), None, Limits(), guard=guard)  # type: ignore[arg-type]
         with pytest.raises(S3Error) as caught:
             effects._store("source", seen, memory).head()
         assert (caught.value.code, caught.value.kind) == ("ExpiredToken", Kind.RETRY)
-        keys["AWS_ACCESS_KEY_ID"] = "two"
+        keys["AWS_SESSION_TOKEN"] = "two"
         assert effects._store("source", seen, memory).head().etag == "e"
     finally:
         server.shutdown()

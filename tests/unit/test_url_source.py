@@ -65,6 +65,7 @@ def test_the_pin_says_what_it_is_worth(found, words):
         found.last_modified,
         found.validator,
     )
+    assert pin.url == "https://example.com/a/file"
     assert result.status.mode == Way.RELAY
     assert "the source is a URL" in result.message
 

@@ -9,6 +9,7 @@ One process, with no more than the project's image has: it runs in a pod.
 import argparse
 import hashlib
 import re
+import ssl
 import time
 import uuid
 from email.utils import formatdate
@@ -311,8 +312,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=7070)
     parser.add_argument("--rate", type=float, required=True, help="bytes a second of each answer")
+    parser.add_argument(
+        "--certificate", help="speak TLS with this one, and the key in the same file"
+    )
     options = parser.parse_args()
-    serve("0.0.0.0", options.port, options.rate).serve_forever()  # noqa: S104 - in a pod
+    server = serve("0.0.0.0", options.port, options.rate)  # noqa: S104 - in a pod
+    if options.certificate:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(options.certificate)
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+    server.serve_forever()
 
 
 if __name__ == "__main__":

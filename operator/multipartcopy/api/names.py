@@ -56,3 +56,5 @@ SECRETS_DIRECTORY = "/var/run/secrets/multipartcopy"
 
 EXIT_PERMANENT = 42
 """The worker's exit status for an error that no repetition can mend; anything else but 0 is retried."""
+EXIT_KILLED = 137
+"""A container's exit status after SIGKILL: at its memory limit, mostly."""

@@ -28,6 +28,15 @@ def parse_bytes(text: str) -> int:
     return int(value)
 
 
+def format_quantity(count: int) -> str:
+    """As Kubernetes writes it: 67108864 -> ``"64Mi"``."""
+    for unit in ("", "Ki", "Mi"):
+        if count % 1024:
+            return f"{count}{unit}"
+        count //= 1024
+    return f"{count}Gi"
+
+
 def format_bytes(count: float) -> str:
     """For people: ``1.5 GiB``."""
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):

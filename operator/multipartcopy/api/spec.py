@@ -247,6 +247,8 @@ class Worker:
     streams: int | str = 4
     """A number, or Auto."""
     resources: Mapping[str, Any] = field(default_factory=dict)
+    max_memory: str | None = None
+    """How far the limit in ``resources`` may be raised for workers that were killed at it."""
     labels: Mapping[str, str] | None = None
     annotations: Mapping[str, str] | None = None
     node_selector: Mapping[str, str] | None = None

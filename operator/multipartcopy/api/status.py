@@ -59,6 +59,8 @@ class Pin:
 
     validator: Validator | None = None
     """Of a URL, whose ETag is never taken for a checksum; None for an object of S3."""
+    url: str | None = None
+    """For people, without its query; None for an object of S3."""
 
     @property
     def known_crc64nvme(self) -> str | None:
@@ -203,12 +205,15 @@ class Progress:
 class Retry:
     """Between two runs: ``failures`` runs in a row recorded nothing new; the next starts ``not_before``.
 
-    In the last ``denied`` of them the stores let no worker in.
+    In the last ``denied`` of them the stores let no worker in; in the last ``killed`` of them all workers
+    that failed were killed at one memory limit, ``memory``.
     """
 
     failures: int = 0
     not_before: str | None = None
     denied: int = 0
+    killed: int = 0
+    memory: str | None = None
 
 
 @dataclass(frozen=True)
@@ -276,6 +281,8 @@ class Status:
     destination_reading: Reading | None = None
     failing: Failing | None = None
     retry: Retry | None = None
+    worker_memory: str | None = None
+    """The memory limit that workers were found to need, within ``spec.worker.maxMemory``."""
     progress: Progress | None = None
     last_failure: LastFailure | None = None
     destination: Destination | None = None

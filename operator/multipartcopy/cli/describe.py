@@ -88,6 +88,7 @@ def head(resource: Object) -> list[str]:
     progress = status.get("progress") or {}
     worker = spec.get("worker") or {}
     memory = ((worker.get("resources") or {}).get("limits") or {}).get("memory", "")
+    raised = status.get("workerMemory", "")
     rows = [
         ("Name", f"{meta['namespace']}/{meta['name']}"),
         ("Phase", "Deleting" if meta.get("deletionTimestamp") else show.phase(status)),
@@ -102,6 +103,7 @@ def head(resource: Object) -> list[str]:
             f"{spec.get('parallelism', '?')} pods of {memory or '?'} with"
             f" {worker.get('streams', '?')} streams",
         ),
+        ("Memory", f"raised to {raised} after a kill" if raised else ""),
         ("Upload", (status.get("upload") or {}).get("id", "")),
     ]
     return show.columns([row for row in rows if row[1]])

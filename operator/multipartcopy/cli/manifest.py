@@ -30,6 +30,7 @@ _HELP = {
     "bandwidth_limit": "bytes per second of all pods together, for example 100Mi",
     "streams": "parts at the same time in each pod, or Auto",
     "memory": "limit and request of a pod",
+    "max_memory": "how far the limit may be raised for workers that were killed at it",
     "cpu": "limit of a pod",
     "overwrite": "what to do about an object that is there already",
     "verification": "how the bytes are proven to be the same",

@@ -133,7 +133,8 @@ class Effects:
         if isinstance(result, Wait) and result.quiet:
             return
         status = result.status if isinstance(result, Write) else facts.status
-        if isinstance(result, Write) and result.phase is Phase.COPYING:
+        given_up = status.failing is not None and facts.status.failing is None
+        if isinstance(result, Write) and (result.phase is Phase.COPYING or given_up):
             status = outcome.measure(status, facts.now)
         wrote = writer.write(
             self.kube,

@@ -184,7 +184,11 @@ def decide(facts: Facts, limits: Limits = Limits()) -> Action:  # noqa: B008 - f
         return _rest(facts, limits)
     if status.torn and not status.failing:
         # What it still names may not belong together: nothing of it is gone on with.
-        anew = Status(attempt=status.attempt, last_failure=status.last_failure)
+        anew = Status(
+            attempt=status.attempt,
+            last_failure=status.last_failure,
+            worker_memory=status.worker_memory,
+        )
         message = "the status was edited, and what is left is not enough; beginning anew"
         return Write(Phase.PENDING, Reason.INSPECTING, message, anew)
     if (sound := ledger.sound(status)) != status:
@@ -436,17 +440,20 @@ def _last_failure(facts: Facts) -> LastFailure | None:
 
 
 def _permanent(facts: Facts, limits: Limits) -> LastFailure | None:
-    """What a worker of this attempt has met that no repetition can mend."""
+    """What a worker of this attempt has met that no repetition can mend, or none has mended."""
     for pod in facts.run_pods():
         report = pod.report
         if report and report.error and ledger.belongs(facts.status, report):
             failure = failure_of(pod)
             if failure and failure.exit_code == names.EXIT_PERMANENT:
                 return failure
-    retry = facts.status.retry
-    if facts.run_job() is None and retry and retry.denied >= limits.denied_runs:
-        return facts.status.last_failure
-    return None
+    retry, failure = facts.status.retry, facts.status.last_failure
+    if facts.run_job() or not (retry and failure):
+        return None
+    if retry.killed >= limits.killed_runs:
+        words = f"{retry.killed} times in a row, with no part finished: {failure.message}"
+        return replace(failure, message=words)
+    return failure if retry.denied >= limits.denied_runs else None
 
 
 def _fails_anew(before: Status, after: Status) -> bool:

@@ -2,12 +2,14 @@
 
 import functools
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from multipartcopy.api import names
 from multipartcopy.api.codec import from_json
+from multipartcopy.api.quantity import format_bytes, parse_bytes
 from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import Report, decode_report
@@ -58,6 +60,13 @@ class Pod:
             return False
         marked = self.disrupted is not None or self.deleted_at is not None
         return self.terminated.exit_code != LOST or not marked
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Its memory limit; None where whoever changed it has written it in a way of their own."""
+        with suppress(ValueError):
+            return parse_bytes(self.memory_limit or "")
+        return None
 
     @functools.cached_property
     def report(self) -> Report | None:
@@ -188,6 +197,8 @@ class Limits:
     attempts: int = 3
     disagreements: int = 3
     denied_runs: int = 5
+    killed_runs: int = 8
+    """In a row, of workers that are killed at one memory limit: five minutes with the pauses in between."""
     denied_grace_seconds: float = 300
     """How long a refusal by the store is taken for a Secret that is about to be mended."""
     unseen_seconds: float = 300
@@ -327,10 +338,9 @@ def failure_of(pod: Pod) -> LastFailure | None:
         return LastFailure(Reason.REPORT_LOST, message, exit_code=0, time=when)
     batch = report.batch if report else None
     if end.reason == "OOMKilled":
-        limit = pod.memory_limit or "its limit"
         message = (
-            f"a worker pod was killed at its memory limit of {limit};"
-            " raise spec.worker.resources.limits.memory or lower spec.worker.streams"
+            f"{out_of_memory(pod)}; raise spec.worker.resources.limits.memory or"
+            " spec.worker.maxMemory, or lower spec.worker.streams"
         )
         return LastFailure(Reason.OOM_KILLED, message, batch, None, end.exit_code, when)
     if report and report.error:
@@ -340,6 +350,14 @@ def failure_of(pod: Pod) -> LastFailure | None:
     words = pod.disrupted or (end.message if report is None else "") or end.reason
     message = f"worker pod {pod.name} ended with status {end.exit_code}: {words}"[:400]
     return LastFailure(reason, message, batch, None, end.exit_code, when)
+
+
+def out_of_memory(pod: Pod) -> str:
+    """What is known of one that was killed at its memory limit."""
+    limit = f" of {pod.memory_limit}" if pod.memory_limit else ""
+    peak = pod.report.peak_rss if pod.report else 0
+    used = f"; it had used {format_bytes(peak)} when it last reported" if peak else ""
+    return f"a worker pod was killed at its memory limit{limit}{used}"
 
 
 def _label(meta: Mapping[str, Any], label: str) -> int:

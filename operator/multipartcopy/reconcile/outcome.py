@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from multipartcopy.api.conditions import summary
 from multipartcopy.api.names import SOURCE_STAMP
-from multipartcopy.api.quantity import format_bytes
+from multipartcopy.api.quantity import format_bytes, format_quantity, parse_bytes
 from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.reasons import CANNOT_BEGIN, Reason
 from multipartcopy.api.report import decode_crc
@@ -27,19 +27,22 @@ from multipartcopy.api.status import (
     Way,
 )
 from multipartcopy.api.task import Validator
+from multipartcopy.jobs import memory_limit
 from multipartcopy.plan import AUTO, S3, PlanError, make_plan
 from multipartcopy.reconcile import expected, keeping, ledger, proof
 from multipartcopy.reconcile.decide import WRITE_AUTO, Action, Wait, Write, fold, give_up, is_news
 from multipartcopy.reconcile.facts import (
     Facts,
     Limits,
+    Pod,
     Resource,
     failure_of,
     format_time,
+    out_of_memory,
     parse_time,
 )
 from multipartcopy.reconcile.ledger import ListedPart
-from multipartcopy.s3.address import endpoint_url, same_endpoint
+from multipartcopy.s3.address import endpoint_parts, endpoint_url, same_endpoint
 from multipartcopy.s3.control import ListedUpload, ObjectInfo, StoredPart
 from multipartcopy.s3.errors import Kind, S3Error
 from multipartcopy.s3.profiles import store_of
@@ -81,9 +84,9 @@ def names_source(stamped: str | None, pin: Pin) -> bool:
     return stamped is not None and stamped.split(" ")[:2] == [pin.etag, str(pin.size)]
 
 
-def place(location: S3Location) -> tuple[str, str, str]:
+def place(location: S3Location) -> tuple[object, ...]:
     """Two locations with equal places are one object."""
-    return endpoint_url(location).rstrip("/"), location.bucket, location.key
+    return *endpoint_parts(location), location.bucket, location.key
 
 
 def relay_because(spec: Spec) -> str | None:
@@ -124,6 +127,7 @@ def claim(facts: Facts, seen: Inspection) -> Write:
         source.encrypted_by_key,
         expected.checksum(spec.source.expect),
         source.validator,
+        str(spec.source.http) if spec.source.http else None,
     )
     if problem := expected.unmet(spec.source.expect, pin):
         return give_up(facts, Reason.SOURCE_UNEXPECTED, problem)
@@ -374,21 +378,59 @@ def end_run(
     status = ledger.recover(folded, _listing(parts))
     if not ledger.missing(status):
         return Write(action.phase, action.reason, "every part is recorded", status)
+    if raised := _with_more_memory(facts, action, status):
+        return raised
     before = facts.status.retry or Retry()
     gained = progressed or len(status.batches) > len(facts.status.batches)
     failures = 0 if gained else before.failures + 1
     delay = limits.retry_seconds[min(failures, len(limits.retry_seconds)) - 1] if failures else 0
-    denied = before.denied + 1 if failures and _all_denied(facts) else 0
     due = format_time(facts.now + timedelta(seconds=delay)) if delay else None
-    retry = Retry(failures, due, denied)
+    denied, killed, memory = 0, 0, None
+    if failures and _failed_by(facts, Reason.ACCESS_DENIED):
+        denied = before.denied + 1
+    if failures and (pods := _failed_by(facts, Reason.OOM_KILLED)):
+        memory = pods[0].memory_limit
+        killed = before.killed + 1 if memory == before.memory else 1
+    retry = Retry(failures, due, denied, killed, memory)
     status = replace(status, run=status.run + 1, retry=retry)
     return Write(action.phase, action.reason, action.message, status)
 
 
-def _all_denied(facts: Facts) -> bool:
-    """Whether the run failed for nothing but that its workers were not let in."""
-    failures = [failure for pod in facts.run_pods() if (failure := failure_of(pod))]
-    return bool(failures) and all(f.reason == Reason.ACCESS_DENIED for f in failures)
+def _with_more_memory(facts: Facts, action: Action, status: Status) -> Write | None:
+    """The next run at once, with twice the memory, where a worker was killed at its limit and may have more."""
+    now, most = parse_bytes(memory_limit(facts.spec, facts.status)), facts.spec.worker.max_memory
+    killed = [pod for pod in facts.run_pods() if _failed_for(pod, Reason.OOM_KILLED)]
+    # A limit that is another by now, somebody has changed meanwhile.
+    if (
+        most is None
+        or not any(pod.memory_bytes == now for pod in killed)
+        or now >= parse_bytes(most)
+    ):
+        return None
+    needed = min(format_quantity(2 * now), most, key=parse_bytes)
+    latest = max(killed, key=lambda pod: pod.terminated.finished_at)  # type: ignore[union-attr]
+    message = f"{out_of_memory(latest)}; the next run has {needed}"
+    failure = failure_of(latest)
+    assert failure is not None
+    status = replace(
+        status,
+        run=status.run + 1,
+        retry=None,
+        worker_memory=needed,
+        last_failure=replace(failure, message=message),
+    )
+    return Write(action.phase, Reason.OOM_KILLED, message, status)
+
+
+def _failed_for(pod: Pod, reason: Reason) -> bool:
+    failure = failure_of(pod)
+    return failure is not None and failure.reason == reason
+
+
+def _failed_by(facts: Facts, reason: Reason) -> list[Pod]:
+    """The pods of the run that failed, if all of them did for this reason; else none."""
+    failed = [pod for pod in facts.run_pods() if failure_of(pod)]
+    return failed if all(_failed_for(pod, reason) for pod in failed) else []
 
 
 def intend(facts: Facts, parts: list[StoredPart], limits: Limits) -> Write:
@@ -460,8 +502,8 @@ def replace_status(facts: Facts, **changes: object) -> Facts:
 
 
 def aborted(facts: Facts, action: Action) -> Write:
-    """Nothing of the attempt is left at the store."""
-    status = replace(facts.status, claim=None, upload=None, batches={}, progress=None)
+    """Nothing of the attempt is left at the store; how far it was is kept for people."""
+    status = replace(facts.status, claim=None, upload=None, batches={})
     return Write(action.phase, action.reason, action.message, status)
 
 

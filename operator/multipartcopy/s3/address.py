@@ -3,6 +3,7 @@
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
@@ -39,12 +40,15 @@ def endpoint_url(location: S3Location) -> str:
 
 def same_endpoint(a: S3Location, b: S3Location) -> bool:
     """Whether both are asked for at one place; so are all regions of AWS, each of which copies from any other."""
-    return _endpoint(a) == _endpoint(b) or a.endpoint == b.endpoint
+    return endpoint_parts(a) == endpoint_parts(b) or a.endpoint == b.endpoint
 
 
-def _endpoint(location: S3Location) -> tuple[str, str, int | None, str]:
+def endpoint_parts(location: S3Location) -> tuple[str, str, int | None, str]:
+    """Scheme, host, port and path: equal however the endpoint is written."""
     url = urlsplit(endpoint_url(location))
-    port = url.port or _PORTS.get(url.scheme)
+    port = None
+    with suppress(ValueError):  # The CRD lets a port of five digits pass.
+        port = url.port or _PORTS.get(url.scheme)
     return url.scheme, url.hostname or "", port, url.path.rstrip("/")
 
 

@@ -69,6 +69,7 @@ _CODES = {
     # Passing, although their HTTP status says that the request was wrong.
     "RequestTimeout": Kind.RETRY,
     "ExpiredToken": Kind.RETRY,
+    "TokenRefreshRequired": Kind.RETRY,
     "InvalidToken": Kind.DENIED,
     "RequestTimeTooSkewed": Kind.RETRY,
     "SlowDown": Kind.RETRY,
@@ -77,6 +78,7 @@ _CODES = {
     "BadDigest": Kind.RETRY,
 }
 _STATUSES = {
+    401: Kind.DENIED,
     403: Kind.DENIED,
     408: Kind.RETRY,
     409: Kind.RETRY,

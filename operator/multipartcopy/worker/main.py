@@ -28,7 +28,7 @@ from multipartcopy.worker.errors import Failure, Side
 from multipartcopy.worker.http import Connection, Store
 from multipartcopy.worker.listing import StoredPart, list_parts
 from multipartcopy.worker.pace import Growth, Pace, Window
-from multipartcopy.worker.progress import Progress
+from multipartcopy.worker.progress import Progress, plain
 from multipartcopy.worker.relay import Done, Patience, Stream
 from multipartcopy.worker.serial import Serial
 from multipartcopy.worker.serverside import Copier
@@ -61,10 +61,17 @@ def main(environ: Mapping[str, str], patience: Patience = _PATIENCE) -> int:
 
     Raises for an environment that names no work: then there is nothing to report about.
     """
-    task = decode_task(environ[names.TASK_VARIABLE])
+    report = Path(environ.get(REPORT_VARIABLE, TERMINATION_LOG))
+    try:
+        task = decode_task(environ[names.TASK_VARIABLE])
+    except ValueError as error:
+        # Whoever has made it reads other reports as well; words everybody can.
+        _log("error", error=str(error))
+        report.write_text(plain(str(error)))
+        return EXIT_RETRY
     work = task.work[int(environ[names.INDEX_VARIABLE])]
     progress = Progress(
-        Path(environ.get(REPORT_VARIABLE, TERMINATION_LOG)),
+        report,
         Report(upload_hash(task.upload_id), task.attempt, task.run, work.batch, read=task.read),
     )
     secrets = Path(environ.get(SECRETS_VARIABLE, names.SECRETS_DIRECTORY))

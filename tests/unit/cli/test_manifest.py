@@ -31,6 +31,7 @@ EVERY_FLAG = {
     "--ttl": "7d",
     "--streams": "Auto",
     "--memory": "128Mi",
+    "--max-memory": "1Gi",
 }
 
 
@@ -92,6 +93,7 @@ def test_every_flag_is_of_the_definition():
     spec = from_json(Spec, made["spec"])
     assert (spec.active_deadline_seconds, spec.ttl_seconds_after_finished) == (43200, 604800)
     assert spec.worker.resources == {"limits": {"memory": "128Mi"}}
+    assert spec.worker.max_memory == "1Gi"
     assert spec.suspend is True
 
 

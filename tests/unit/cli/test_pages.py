@@ -242,6 +242,10 @@ class TestDescribe:
     def test_what_to_do(self, status: Status | None, words: str):
         assert sections(resource(status))["What to do"] == [words]
 
+    def test_memory_that_was_raised_is_shown(self):
+        lines = sections(resource(replace(HALF, worker_memory="128Mi")))[""]
+        assert "Memory        raised to 128Mi after a kill" in lines
+
     def test_nothing_is_to_be_done_for_a_good_one(self):
         assert "What to do" not in sections(resource(DONE))
 

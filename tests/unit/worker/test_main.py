@@ -17,10 +17,12 @@ from dev.servers import LOOPBACK
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import Report, capacity, decode_report, unpack_crcs
 from multipartcopy.api.spec import AddressingStyle, Reference, S3Location
-from multipartcopy.api.task import Read, Task, Work
+from multipartcopy.api.task import VERSION, Read, Task, Work
+from multipartcopy.reconcile.facts import failure_of
 from multipartcopy.s3.guard import Guard
 from multipartcopy.worker.main import Worker, main
 from multipartcopy.worker.relay import Patience, Stream
+from tests.unit.facts import pod
 from tests.unit.worker.scripted import (
     BODY,
     SIZE,
@@ -250,19 +252,39 @@ def test_rotated_keys_are_read_again_within_a_part(
         (tmp_path / side).mkdir()
         (tmp_path / side / "AWS_ACCESS_KEY_ID").write_text("one")
         (tmp_path / side / "AWS_SECRET_ACCESS_KEY").write_text("s")
+        (tmp_path / side / "AWS_SESSION_TOKEN").write_text("one")
     expired = []
 
     def get(handler: Handler) -> None:
-        if "Credential=two/" in handler.headers["Authorization"]:
+        signed = handler.headers["Authorization"], handler.headers["X-Amz-Security-Token"]
+        if "Credential=two/" in signed[0] and signed[1] == "two":
             return right(handler)
         expired.append(handler)
         (tmp_path / "source" / "AWS_ACCESS_KEY_ID").write_text("two")
+        (tmp_path / "source" / "AWS_SESSION_TOKEN").write_text("two")
         return error(400, "ExpiredToken")(handler)
 
     monkeypatch.setattr(Handler, "do_GET", get)
     code, report = run(anonymous=False, streams=1)
     assert (code, report.parts, report.error) == (0, "1-30", None)
     assert len(expired) == 1
+
+
+def test_a_task_of_another_version_is_told(tmp_path: Path) -> None:
+    """What the report of another version looks like is not known either: plain words."""
+    report = tmp_path / "report"
+    environ = {
+        "MULTIPARTCOPY_TASK": '{"version": 3}',
+        "JOB_COMPLETION_INDEX": "0",
+        "MULTIPARTCOPY_REPORT": str(report),
+    }
+    assert main(environ) == 1
+    told = f"task version 3 is not {VERSION}: operator and worker image differ"
+    assert report.read_text() == told
+    failure = failure_of(pod(told, code=1, reason="Error"))
+    assert failure
+    assert failure.reason == Reason.WORKER_FAILED
+    assert told in failure.message
 
 
 def test_what_nobody_expected(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
