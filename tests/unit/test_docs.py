@@ -85,7 +85,8 @@ def test_a_manifest_that_is_none_is_found() -> None:
     assert problems(copy | {"metadata": {}}) == [".metadata.name: required"]
     spec = copy["spec"] | {"paralelism": 8, "worker": {"resources": {"limits": {"cpu": "much"}}}}
     assert problems(copy | {"spec": spec}) == [
-        ".spec.worker.resources.limits.cpu: 'much' is not ^([0-9]+m|[0-9]+(\\.[0-9]{1,3})?)$",
+        ".spec.worker.resources.limits.cpu: write CPU in cores, for example 2 or 0.5, or in"
+        " thousandths of one, for example 500m",
         ".spec.paralelism: unknown, would be dropped",
     ]
 
