@@ -172,8 +172,10 @@ def _connect(context: str | None) -> Any:
     except FileNotFoundError as error:
         raise CliError(Exit.UNREACHABLE, f"no {error.filename} on the PATH") from None
     except subprocess.SubprocessError as error:
-        words = getattr(error, "stderr", "") or str(error)
-        raise CliError(Exit.UNREACHABLE, f"no cluster to ask: {_words(words)}") from None
+        words = _words(getattr(error, "stderr", "") or error).removeprefix("error: ")
+        if words.startswith("current-context must exist"):
+            words = "the kubeconfig has no current context: set KUBECONFIG, or write --context"
+        raise CliError(Exit.UNREACHABLE, f"no cluster to ask: {words}") from None
     except (pykube.exceptions.PyKubeError, OSError, KeyError, ValueError, TypeError) as error:
         raise CliError(Exit.UNREACHABLE, f"no cluster to ask: {_words(error)}") from None
 

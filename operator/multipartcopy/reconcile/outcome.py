@@ -27,7 +27,7 @@ from multipartcopy.api.status import (
     Way,
 )
 from multipartcopy.api.task import Validator
-from multipartcopy.plan import AUTO, S3, PlanError, make_plan
+from multipartcopy.plan import AUTO, PlanError
 from multipartcopy.reconcile import expected, keeping, ledger, proof
 from multipartcopy.reconcile.decide import WRITE_AUTO, Action, Wait, Write, fold, give_up, is_news
 from multipartcopy.reconcile.facts import (
@@ -42,7 +42,7 @@ from multipartcopy.reconcile.ledger import ListedPart
 from multipartcopy.s3.address import endpoint_url, same_endpoint
 from multipartcopy.s3.control import ListedUpload, ObjectInfo, StoredPart
 from multipartcopy.s3.errors import Kind, S3Error
-from multipartcopy.s3.profiles import store_of
+from multipartcopy.s3.profiles import plan_at, store_of
 
 _UPLOADS_KEPT = 100
 """Of those at the claim, the newest; an older one is known for a stranger's by its age."""
@@ -205,25 +205,19 @@ def pinned_by(pin: Pin) -> str:
 
 def _plan(spec: Spec, pin: Pin, mode: Way) -> Plan:
     """Raises PlanError."""
-    store = store_of(spec.destination.s3)
     layout, server_side = pin.part_size, mode is Way.SERVER_SIDE
     if server_side and ledger.is_md5_etag(pin.etag) and "-" not in pin.etag and not pin.encrypted:
         layout = pin.size
-    try:
-        return make_plan(
-            pin.size,
-            part_size=spec.part_size,
-            source_layout=layout if spec.part_size == AUTO else None,
-            parallelism=spec.parallelism,
-            streams=spec.worker.streams,
-            server_side=server_side,
-            serial=mode is Way.SERIAL,
-            limits=store.limits,
-        )
-    except PlanError as error:
-        if store.limits == S3:
-            raise
-        raise PlanError(error.reason, f"{error} (the limits are those of {store.title})") from None
+    return plan_at(
+        store_of(spec.destination.s3),
+        pin.size,
+        part_size=spec.part_size,
+        source_layout=layout if spec.part_size == AUTO else None,
+        parallelism=spec.parallelism,
+        streams=spec.worker.streams,
+        server_side=server_side,
+        serial=mode is Way.SERIAL,
+    )
 
 
 def _claim(time: datetime, uploads: Iterable[ListedUpload], destination_etag: str | None) -> Claim:
