@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 import pykube
 import requests
 
+from multipartcopy import __version__
 from multipartcopy.api.names import GROUP, KIND, LABEL_UID, PLURAL, VERSION
 from multipartcopy.cli.errors import CliError, Exit, UnreachableError
 
@@ -168,7 +169,10 @@ def _connect(context: str | None) -> Any:
         for entry in view.get("users") or []:
             if command := entry["user"].get("exec"):
                 entry["user"] = _credentials(command)
-        return pykube.HTTPClient(pykube.KubeConfig(view), timeout=_TIMEOUT)
+        client = pykube.HTTPClient(pykube.KubeConfig(view), timeout=_TIMEOUT)
+        # The API server keeps its first word as who has set a field.
+        client.session.headers["User-Agent"] = f"kubectl-multipartcopy/{__version__}"
+        return client
     except FileNotFoundError as error:
         raise CliError(Exit.UNREACHABLE, f"no {error.filename} on the PATH") from None
     except subprocess.SubprocessError as error:

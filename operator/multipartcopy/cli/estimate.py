@@ -8,7 +8,7 @@ from decimal import Decimal
 from importlib import resources
 from typing import Any
 
-from multipartcopy.api.quantity import format_bytes, parse_bytes
+from multipartcopy.api.quantity import format_bytes, number_of, parse_bytes
 from multipartcopy.api.spec import Mode, Profile, Spec, VerificationMode, Worker
 from multipartcopy.api.status import Plan
 from multipartcopy.cli import show
@@ -198,7 +198,7 @@ def report(made: Estimate, providers: Mapping[str, Provider | None]) -> list[str
         ("Pods", f"{made.pods} at once, {plan.batch_count:,} in all"),
         (
             "Memory",
-            f"{format_bytes(made.pods * made.memory)} at once: {_count(made.pods)} of"
+            f"{format_bytes(made.pods * made.memory)} at once: {number_of(made.pods, 'pod')} of"
             f" {format_bytes(made.memory)}, whatever the size of a part",
         ),
     ]
@@ -248,10 +248,6 @@ def as_json(made: Estimate, providers: Mapping[str, Provider | None]) -> dict[st
         "requests": sides,
         "listingsPerMinute": LISTINGS_A_MINUTE,
     }
-
-
-def _count(pods: int) -> str:
-    return f"{pods} pod{'' if pods == 1 else 's'}"
 
 
 def _dollars(amount: Decimal) -> str:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from multipartcopy.api.conditions import summary
 from multipartcopy.api.names import SOURCE_STAMP
-from multipartcopy.api.quantity import format_bytes
+from multipartcopy.api.quantity import format_bytes, number_of
 from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.reasons import CANNOT_BEGIN, Reason
 from multipartcopy.api.report import decode_crc
@@ -286,7 +286,7 @@ def uploading(facts: Facts, upload: Upload) -> Write:
     upload = replace(upload, checksum=checksum, md5=md5, encrypted=encrypted)
     status = replace(facts.status, upload=upload, run=1)
     assert status.plan is not None
-    message = f"created the multipart upload for {status.plan.part_count} parts"
+    message = f"created the multipart upload for {number_of(status.plan.part_count, 'part')}"
     message += keeping.sentence(status.dropped)
     return Write(Phase.COPYING, Reason.UPLOAD_CREATED, message, status)
 
@@ -416,7 +416,7 @@ def intend(facts: Facts, parts: list[StoredPart], limits: Limits) -> Write:
         if_match=seen if conditional else None,
         if_none_match=conditional and seen is None,
     )
-    message = f"completing {len(recorded)} parts"
+    message = f"completing {number_of(len(recorded), 'part')}"
     return Write(Phase.COMPLETING, Reason.COMPLETING, message, replace(status, completing=intent))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from multipartcopy import __version__
 from multipartcopy.cli import arguments, cluster
 from multipartcopy.cli.arguments import duration, parser
 from multipartcopy.cli.completion import names
@@ -102,6 +103,13 @@ def test_what_is_wrong_is_said(words: list[str], said: str, capsys: pytest.Captu
 def test_done(api: Api, run: Command):
     api.add("era5")
     assert run("get", "era5") == Exit.DONE
+
+
+def test_it_says_who_it_is(api: Api, run: Command):
+    """The API server keeps it with the fields that it sets."""
+    api.add("era5")
+    run("suspend", "era5")
+    assert api.agents == {f"kubectl-multipartcopy/{__version__}"}
 
 
 @pytest.mark.parametrize("command", ["get", "describe", "logs", "suspend", "retry", "cancel"])
