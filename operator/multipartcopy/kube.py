@@ -10,6 +10,7 @@ from typing import Any
 import kubernetes
 import urllib3
 
+from multipartcopy import __version__
 from multipartcopy.api import names
 
 Object = dict[str, Any]
@@ -65,6 +66,8 @@ class Kube:
         configuration.retries = False  # The loop over it asks again, having looked again.
         configuration.connection_pool_maxsize = 32  # More than the threads of the reconcile.
         client = kubernetes.client.ApiClient(configuration)
+        # The API server keeps its first word as who has set a field.
+        client.user_agent = f"multipartcopy-operator/{__version__}"
         self._core = kubernetes.client.CoreV1Api(client)
         self._batch = kubernetes.client.BatchV1Api(client)
         self._custom = kubernetes.client.CustomObjectsApi(client)

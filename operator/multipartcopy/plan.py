@@ -85,9 +85,9 @@ def make_plan(
     if serial:
         limits = replace(limits, max_parts=min(limits.max_parts, MAX_BATCH_SIZE))
     if size > limits.largest:
-        limit = format_bytes(limits.largest)
+        limit = f"{limits.largest:,} bytes ({format_bytes(limits.largest)})"
         raise PlanError(
-            Reason.OBJECT_TOO_LARGE, f"the source has {size} bytes; the limit is {limit}"
+            Reason.OBJECT_TOO_LARGE, f"the source has {size:,} bytes; the limit is {limit}"
         )
     streams = streams if isinstance(streams, int) else AUTO_STREAMS
     if part_size == AUTO and server_side:

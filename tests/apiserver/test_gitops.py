@@ -84,6 +84,21 @@ def test_two_managers_do_not_conflict(kubectl: Kubectl) -> None:
     assert ".spec.parallelism" in conflict
 
 
+def test_the_operator_sets_fields_under_its_own_name(kubectl: Kubectl) -> None:
+    """And none of the spec."""
+    name = ended(kubectl, Phase.SUCCEEDED)
+    edit(kubectl, name)
+    kube, memory = connect(), Memory()
+    seen = observe(kube, str(kubectl.namespace), name, memory)
+    Effects(kube, Image("i"), None, Limits()).perform(decide(seen), seen, memory)
+    shown = kubectl("get", "mpc", name, "--output=json", "--show-managed-fields")
+    owned = {
+        (entry["manager"], *entry["fieldsV1"])
+        for entry in json.loads(shown)["metadata"]["managedFields"]
+    }
+    assert [fields for who, *fields in owned if who == "multipartcopy-operator"] == [["f:status"]]
+
+
 def test_what_one_manager_no_longer_asks_for_falls_back_to_the_default(kubectl: Kubectl) -> None:
     copy = manifest(parallelism=8)
     assert apply(kubectl, "gitops", copy)["spec"]["parallelism"] == 8

@@ -73,6 +73,10 @@ ACCEPTED: dict[str, Changes] = {
         "worker.labels": {"example.com/team": "a", "kueue.x-k8s.io/queue-name": "q", "app": ""},
         "worker.annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"},
     },
+    "an annotation of a domain in capitals": {"worker.annotations": {"Example.com/A_b": "x y"}},
+    "a node by the label of a domain": {
+        "worker.nodeSelector": {"topology.kubernetes.io/zone": "a", "empty": ""}
+    },
     "a store by its name": {f"{DESTINATION}.profile": "CloudflareR2"},
     "most labels": {"worker.labels": {f"l{n}": "v" * 63 for n in range(32)}},
     "most annotations": {"worker.annotations": {f"a{n}": "v" * 1024 for n in range(32)}},
@@ -130,6 +134,10 @@ ACCEPTED: dict[str, Changes] = {
     },
     "no retries": {"backoffLimitPerBatch": 0},
     "deadline": {"activeDeadlineSeconds": 1},
+    "as late as can be": {
+        "activeDeadlineSeconds": 2**31 - 1,
+        "ttlSecondsAfterFinished": 2**31 - 1,
+    },
     "deleted at once": {"ttlSecondsAfterFinished": 0},
 }
 
@@ -150,6 +158,10 @@ MAX_MEMORY = "write a whole quantity from 16Mi to 64Gi, for example 256Mi"
 LEAST_MAX_MEMORY = "write a maxMemory that is not below resources.limits.memory"
 METADATA_KEYS = "write keys of metadata in lower-case letters, digits, '.', '_' and '-'"
 TAG_KEYS = "write keys of tags of 1 to 128 characters that do not begin with aws:"
+BUCKET = "write the name of a bucket, of letters, digits, '.', '_' and '-'"
+CPU = "write CPU in cores, for example 2 or 0.5, or in thousandths of one, for example 500m"
+LABEL_VALUE = "write a value of letters, digits, '-', '_' and '.'"
+KEYS = "as Kubernetes has them: letters, digits, '-', '_' and '.', with a domain"
 DOTS = 'write a key without the path segments "." and ".."'
 
 REFUSED: dict[str, tuple[Changes, str]] = {
@@ -197,13 +209,13 @@ REFUSED: dict[str, tuple[Changes, str]] = {
     "endpoint with a fragment": ({f"{SOURCE}.endpoint": "https://minio/#a"}, URL),
     "endpoint in two lines": ({f"{SOURCE}.endpoint": "https://minio\n"}, URL),
     "empty endpoint": ({f"{SOURCE}.endpoint": ""}, "should be at least 1 chars long"),
-    "region with a slash": ({f"{SOURCE}.region": "a/b"}, "spec.source.s3.region in body should"),
+    "region with a slash": ({f"{SOURCE}.region": "a/b"}, "write a region as the store calls it"),
     "short bucket": ({f"{SOURCE}.bucket": "ab"}, "should be at least 3 chars long"),
     "long bucket": ({f"{SOURCE}.bucket": "b" * 64}, "may not be more than 63"),
-    "bucket with a slash": ({f"{SOURCE}.bucket": "a/b"}, "spec.source.s3.bucket in body should"),
+    "bucket with a slash": ({f"{SOURCE}.bucket": "a/b"}, BUCKET),
     "ARN for a bucket": (
         {f"{SOURCE}.bucket": "arn:aws:s3:::origin"},
-        "spec.source.s3.bucket in body should match",
+        BUCKET,
     ),
     "empty key": ({f"{SOURCE}.key": ""}, "should be at least 1 chars long"),
     "long key": ({f"{SOURCE}.key": "k" * 1025}, "may not be more than 1024"),
@@ -218,7 +230,7 @@ REFUSED: dict[str, tuple[Changes, str]] = {
     "a store that is not known": ({f"{SOURCE}.profile": "Floppy"}, '"Auto", "AWS", "MinIO"'),
     "name of a Secret": (
         {f"{SOURCE}.secretRef.name": "Not_A_Name"},
-        "spec.source.s3.secretRef.name in body should match",
+        "write the name of a Secret in this namespace: lower-case letters, digits, '-' and '.'",
     ),
     "Secret in another namespace": (
         {f"{SOURCE}.secretRef.namespace": "kube-system"},
@@ -296,7 +308,34 @@ REFUSED: dict[str, tuple[Changes, str]] = {
             "seccomp.security.alpha.kubernetes.io/pod",
         )
     },
-    "value of a label": ({"worker.labels": {"a": "-"}}, "spec.worker.labels.a in body should"),
+    "value of a label": ({"worker.labels": {"a": "-"}}, LABEL_VALUE),
+    **{
+        f"{what} that is none: {key[:9]!r}": (changes(key), f"{words} {KEYS}")
+        for key in ("", "a b", "a/b/c", "-a", "É", "/a", "k" * 64)
+        for what, words, changes in (
+            ("key of a label", "keys of labels", lambda key: {"worker.labels": {key: "x"}}),
+            (
+                "key of an annotation",
+                "keys of annotations",
+                lambda key: {"worker.annotations": {key: "x"}},
+            ),
+            (
+                "key of a node's label",
+                "keys of a node's labels",
+                lambda key: {"worker.nodeSelector": {key: "x"}},
+            ),
+        )
+    },
+    "key of a taint": (
+        {"worker.tolerations": [{"key": "a b"}]},
+        f"write the key of a taint {KEYS}",
+    ),
+    "value of a taint": ({"worker.tolerations": [{"key": "a", "value": "-"}]}, LABEL_VALUE),
+    "value of a node's label": ({"worker.nodeSelector": {"a": "b c"}}, LABEL_VALUE),
+    "label of a zone": (
+        {"worker.topologySpreadConstraints": [{"topologyKey": "a zone"}]},
+        f"write the key of a node's label {KEYS}",
+    ),
     "too many labels": (
         {"worker.labels": {f"l{n}": "v" for n in range(33)}},
         "at most 32",
@@ -321,6 +360,18 @@ REFUSED: dict[str, tuple[Changes, str]] = {
         {"worker.topologySpreadConstraints": [{"topologyKey": "a", "labelSelector": {}}]},
         "unknown field",
     ),
+    "name of a PriorityClass": (
+        {"worker.priorityClassName": "High"},
+        "write the name of a PriorityClass: lower-case letters",
+    ),
+    "name of a RuntimeClass": (
+        {"worker.runtimeClassName": "gVisor"},
+        "write the name of a RuntimeClass: lower-case letters",
+    ),
+    "name of a pull secret": (
+        {"worker.imagePullSecrets": [{"name": "a/b"}]},
+        "write the name of a Secret in this namespace",
+    ),
     "a class of the system": (
         {"worker.priorityClassName": "system-node-critical"},
         "write a PriorityClass that does not begin with system-",
@@ -343,7 +394,12 @@ REFUSED: dict[str, tuple[Changes, str]] = {
     "a GPU": ({"worker.resources.limits": {"nvidia.com/gpu": "1"}}, "unknown field"),
     "CPU in words": (
         {"worker.resources.requests": {"cpu": "much"}},
-        "spec.worker.resources.requests.cpu in body should match",
+        CPU,
+    ),
+    "CPU below zero": ({"worker.resources.limits": {"cpu": -1}}, CPU),
+    "both CPUs in words": (
+        {"worker.resources": {"limits": {"cpu": "some"}, "requests": {"cpu": "much"}}},
+        CPU,
     ),
     "CPU limit below the request": (
         {"worker.resources.limits": {"cpu": "50m"}},
@@ -362,7 +418,7 @@ REFUSED: dict[str, tuple[Changes, str]] = {
     ),
     "content type in two lines": (
         {f"{DESTINATION}.contentType": "text/csv\nx: y"},
-        "spec.destination.s3.contentType in body should match",
+        "write a Content-Type in one line of printable ASCII characters",
     ),
     "content type of the source": ({f"{SOURCE}.contentType": "text/csv"}, "unknown field"),
     "metadata in capitals": ({f"{DESTINATION}.metadata": {"Who": "me"}}, METADATA_KEYS),
@@ -374,7 +430,7 @@ REFUSED: dict[str, tuple[Changes, str]] = {
     ),
     "metadata in two lines": (
         {f"{DESTINATION}.metadata": {"who": "a\nb"}},
-        "spec.destination.s3.metadata.who in body should match",
+        "write values of metadata in one line, without control characters",
     ),
     "more metadata than S3 takes": (
         {f"{DESTINATION}.metadata": {"a": "x" * 1024, "b": "x" * 1023}},
@@ -389,7 +445,7 @@ REFUSED: dict[str, tuple[Changes, str]] = {
     "a tag of AWS": ({f"{DESTINATION}.tags": {"aws:x": "x"}}, TAG_KEYS),
     "storage class in words": (
         {f"{DESTINATION}.storageClass": "cold"},
-        "spec.destination.s3.storageClass in body should match",
+        "write a storage class as its store calls it, in capitals",
     ),
     "an archived object that is read again": (
         {f"{DESTINATION}.storageClass": "GLACIER", "verification": "ReadBack"},
@@ -398,6 +454,10 @@ REFUSED: dict[str, tuple[Changes, str]] = {
     "a key of KMS without it": (
         {f"{DESTINATION}.serverSideEncryption": {"type": "AES256", "kmsKeyId": "alias/a"}},
         "a key of KMS is for the type aws:kms",
+    ),
+    "a key of KMS with a blank": (
+        {f"{DESTINATION}.serverSideEncryption": {"type": "aws:kms", "kmsKeyId": "my key"}},
+        "write the ID, alias or ARN of a key, without blanks",
     ),
     "encryption of no type": (
         {f"{DESTINATION}.serverSideEncryption": {"kmsKeyId": "alias/a"}},
@@ -438,6 +498,14 @@ REFUSED: dict[str, tuple[Changes, str]] = {
     "kept in other words": ({"preserve.tags": "Keep"}, '"Required", "BestEffort", "Ignore"'),
     "many retries": ({"backoffLimitPerBatch": 101}, "should be less than or equal to 100"),
     "deadline at once": ({"activeDeadlineSeconds": 0}, "should be greater than or equal to 1"),
+    "deadline beyond all time": (
+        {"activeDeadlineSeconds": 2**31},
+        "should be less than or equal to 2147483647",
+    ),
+    "time to live beyond all time": (
+        {"ttlSecondsAfterFinished": 2**31},
+        "should be less than or equal to 2147483647",
+    ),
     "past time to live": ({"ttlSecondsAfterFinished": -1}, "should be greater than or equal to 0"),
     "misspelt field": ({"paralelism": 4}, "unknown field"),
 }

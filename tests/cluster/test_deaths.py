@@ -9,7 +9,7 @@ import pytest
 
 from dev import lab
 from tests.cluster.processes import Operator, kill_worker
-from tests.cluster.world import World, check_each
+from tests.cluster.world import LIGHT, World, check_each
 
 LAST_PART = r"PUT .*partNumber=40&"
 COMPLETE = r"POST .*uploadId="
@@ -218,3 +218,28 @@ def test_suspend_and_resume(world: World, data: bytes, sha256: str):
     status = world.wait_condition("paused", "Complete")
     assert status["upload"] == before["upload"]
     assert world.sha256("paused") == sha256
+
+
+def test_a_change_of_parallelism_acts_on_the_running_job(world: World, data: bytes, sha256: str):
+    world.destination_gate.hold(r"PUT .*partNumber=")
+    world.copy("scaled", "data", to="scaled", parallelism=4, worker=LIGHT)
+
+    def alive() -> int:
+        phases = [
+            pod["status"]["phase"]
+            for pod in world.pods("scaled")
+            if "deletionTimestamp" not in pod["metadata"]
+        ]
+        return sum(phase in ("Pending", "Running") for phase in phases)
+
+    lab.wait_until("4 pods", lambda: alive() == 4, 60)
+    (job,) = world.jobs("scaled")
+    for pods in (1, 3):
+        world.patch("scaled", parallelism=pods)
+        lab.wait_until(f"{pods} pods", lambda pods=pods: alive() == pods, 60)
+    (now,) = world.jobs("scaled")
+    assert now["metadata"]["uid"] == job["metadata"]["uid"]
+    world.destination_gate.open("drop")
+    status = world.wait_condition("scaled", "Complete")
+    assert (status["attempt"], status["run"]) == (1, 1)
+    assert world.sha256("scaled") == sha256

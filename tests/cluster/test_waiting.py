@@ -1,12 +1,15 @@
 """Waiting is not failing: what the cluster lacks is said within 30 seconds, and ends when it is there."""
 
 import secrets
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from dev import lab
 from tests.cluster.world import World
+from tests.pages import blocks, commands, shell
 
 
 @pytest.fixture
@@ -27,6 +30,16 @@ def test_a_missing_secret(world: World, data: bytes):
     assert world.status("keyless")["phase"] == "Pending"
     lab.apply(lab.credentials("later"), namespace=world.namespace)
     world.wait_condition("keyless", "Complete")
+
+
+def test_the_trial_without_a_store(world: World, tmp_path: Path):
+    """As the page of operations shows it to whoever has just installed the operator."""
+    shown = [b for b in blocks("yaml", "sh") if b.page.name == "operations.md"]
+    at = next(n for n, block in enumerate(shown) if "name: try\n" in block.text)
+    (tmp_path / "try.yaml").write_text(shown[at].text)
+    for words in commands(shell(shown[at + 1])):
+        command = [*words, f"--namespace={world.namespace}"]
+        subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
 
 
 def test_a_wrong_secret_key_is_named(world: World):

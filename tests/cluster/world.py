@@ -150,9 +150,14 @@ class World:
         return self.status(name, where)
 
     def pods(self, name: str, namespace: str | None = None) -> list[dict[str, Any]]:
-        uid = self.get(name, namespace)["metadata"]["uid"]
-        selector = f"--selector=multipartcopy.dev/uid={uid}"
-        return lab.get("--namespace", namespace or self.namespace, "pods", selector)["items"]
+        return self._of("pods", name, namespace)
+
+    def jobs(self, name: str) -> list[dict[str, Any]]:
+        return self._of("jobs", name)
+
+    def _of(self, what: str, name: str, namespace: str | None = None) -> list[dict[str, Any]]:
+        selector = f"--selector=multipartcopy.dev/uid={self.uid(name, namespace)}"
+        return lab.get("--namespace", namespace or self.namespace, what, selector)["items"]
 
     def patch(self, name: str, **spec: Any) -> None:
         lab.kubectl(

@@ -11,6 +11,7 @@ _CRD = yaml.safe_load((Path(__file__).parents[2] / "crds/multipartcopies.yaml").
 _RESOURCE = _CRD["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 _STATUS = _RESOURCE["properties"]["status"]
 _TYPES = {"string": str, "integer": int, "boolean": bool, "object": dict, "array": list}
+_PATTERN = re.compile(r"""(?:^|int \? .* : )self\.matches\((r?)(['"])(.*)\2\)$""")
 _RULES = [rule["message"] for rule in _STATUS["x-kubernetes-validations"]]
 
 
@@ -22,7 +23,7 @@ def refusals(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 def problems(resource: dict[str, Any]) -> list[str]:
     """Sentences: what of a manifest the definition does not allow, once it has filled in its defaults.
 
-    Its rules in CEL are for an API server to judge.
+    Of its rules in CEL those alone that are a pattern: the others are for an API server to judge.
     """
     manifest = dict(resource)
     metadata = manifest.pop("metadata", {})
@@ -52,8 +53,8 @@ def invalid(schema: dict[str, Any], value: Any, path: str) -> Iterator[str]:
     if schema.get("x-kubernetes-int-or-string"):
         if not isinstance(value, int | str) or isinstance(value, bool):
             yield f"{path}: {value!r} is neither a number nor a word"
-        elif "pattern" in schema and not re.search(schema["pattern"], str(value)):
-            yield f"{path}: {value!r} is not {schema['pattern']}"
+        elif isinstance(value, str):
+            yield from _unlike(schema, value, path)
         return
     kind = _TYPES[schema["type"]]
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
@@ -68,8 +69,8 @@ def invalid(schema: dict[str, Any], value: Any, path: str) -> Iterator[str]:
     for word, limit in (("maxLength", 1), ("maxItems", 1), ("maxProperties", 1), ("minLength", -1)):
         if word in schema and limit * len(value) > limit * schema[word]:
             yield f"{path}: {len(value)} against {word} {schema[word]}"
-    if "pattern" in schema and not re.search(schema["pattern"], value):
-        yield f"{path}: {value!r} is not {schema['pattern']}"
+    if kind is str:
+        yield from _unlike(schema, value, path)
     if schema.get("format") == "date-time" and not re.fullmatch(r"[-\d]+T[:\d]+Z", value):
         yield f"{path}: {value!r} is no time"
     for name in schema.get("required", []):
@@ -86,6 +87,17 @@ def invalid(schema: dict[str, Any], value: Any, path: str) -> Iterator[str]:
     if kind is list:
         for number, item in enumerate(value):
             yield from invalid(schema["items"], item, f"{path}[{number}]")
+
+
+def _unlike(schema: dict[str, Any], value: str, path: str) -> Iterator[str]:
+    """The pattern of a status is one of the schema; in the spec it is a rule, which has a message."""
+    if "pattern" in schema and not re.search(schema["pattern"], value):
+        yield f"{path}: {value!r} is not {schema['pattern']}"
+    for rule in schema.get("x-kubernetes-validations", []):
+        if found := _PATTERN.search(rule["rule"]):
+            raw, _, pattern = found.groups()
+            if not re.search(pattern if raw else pattern.replace(r"\\", "\\"), value):
+                yield f"{path}: {rule['message']}"
 
 
 def _broken_rules(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:

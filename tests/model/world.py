@@ -38,10 +38,11 @@ from multipartcopy.kube import KubeError
 from multipartcopy.metrics import Metrics
 from multipartcopy.plan import Limits as PlanLimits
 from multipartcopy.plan import make_plan
-from multipartcopy.reconcile import act, observe, outcome
+from multipartcopy.reconcile import act, observe
 from multipartcopy.reconcile.act import Effects, Memory
 from multipartcopy.reconcile.controller import Controller
 from multipartcopy.reconcile.facts import Limits
+from multipartcopy.s3 import profiles
 from multipartcopy.s3.errors import Kind, S3Error
 from tests.model.cluster import Cluster, Kube, Node, ended
 from tests.model.store import Bucket, Client, Conditions, Habits, Object, Weather
@@ -772,7 +773,7 @@ def _real_code_in(world: World) -> Iterator[None]:
     with (
         patch.object(act, "Store", world.store),
         patch.object(observe, "datetime", clock),
-        patch.object(outcome, "make_plan", small),
+        patch.object(profiles, "make_plan", small),
         patch.object(log, "propagate", False),
     ):
         log.addHandler(listener)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multipartcopy.api.conditions import summarize
-from multipartcopy.api.quantity import format_bytes, format_quantity, parse_bytes
+from multipartcopy.api.quantity import format_bytes, format_quantity, number_of, parse_bytes
 from multipartcopy.api.ranges import format_ranges, parse_ranges
 from multipartcopy.api.reasons import Reason, reason_of
 from multipartcopy.api.report import (
@@ -119,6 +119,11 @@ def test_quantities_are_written_as_they_are_read(text):
 def test_what_is_no_quantity(text):
     with pytest.raises(ValueError, match="is not a"):
         parse_bytes(text)
+
+
+def test_numbers_in_words():
+    assert [number_of(n, "part") for n in (0, 1, 2)] == ["0 parts", "1 part", "2 parts"]
+    assert number_of(2, "batch") == "2 batches"
 
 
 def test_bytes_for_people():

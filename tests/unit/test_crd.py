@@ -5,6 +5,7 @@ import enum
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -168,9 +169,16 @@ class TestEachSchema:
         if "additionalProperties" in schema:
             assert "maxProperties" in schema, path
 
-    def test_its_rules_say_what_to_write(self, path: str, schema: Schema) -> None:
+    def test_what_it_refuses_it_refuses_in_a_sentence(self, path: str, schema: Schema) -> None:
+        """A pattern would be quoted to whoever has missed it; a rule has a message."""
+        assert "pattern" not in schema or path.startswith("status."), path
         for rule in schema.get("x-kubernetes-validations", []):
             assert rule["message"], path
+
+
+@pytest.mark.parametrize("name", [n for n in SPEC["properties"] if "Seconds" in n])
+def test_times_can_be_reckoned_with(name: str) -> None:
+    assert timedelta(seconds=SPEC["properties"][name]["maximum"]) > timedelta(days=365 * 50)
 
 
 def test_the_columns() -> None:

@@ -16,6 +16,7 @@ from multipartcopy.api.spec import Spec
 from multipartcopy.cli import manifest
 from multipartcopy.cli.arguments import parser
 from multipartcopy.cli.errors import CliError
+from multipartcopy.cli.main import main
 from tests.model.schema import invalid, problems
 from tests.pages import (
     PAGES,
@@ -85,7 +86,8 @@ def test_a_manifest_that_is_none_is_found() -> None:
     assert problems(copy | {"metadata": {}}) == [".metadata.name: required"]
     spec = copy["spec"] | {"paralelism": 8, "worker": {"resources": {"limits": {"cpu": "much"}}}}
     assert problems(copy | {"spec": spec}) == [
-        ".spec.worker.resources.limits.cpu: 'much' is not ^([0-9]+m|[0-9]+(\\.[0-9]{1,3})?)$",
+        ".spec.worker.resources.limits.cpu: write CPU in cores, for example 2 or 0.5, or in"
+        " thousandths of one, for example 500m",
         ".spec.paralelism: unknown, would be dropped",
     ]
 
@@ -126,6 +128,20 @@ def test_a_shell_takes_it(block: Block) -> None:
 def test_its_commands_are_there(block: Block) -> None:
     for words in commands(shell(block)):
         check(words)
+
+
+def asking_nobody() -> list[Block]:
+    """Of the commands that print the same everywhere, what they print."""
+    ours = re.compile(r"\$ kubectl mpc (estimate |copy .*--dry-run)")
+    return [block for block in blocks("console") if ours.match(block.text)]
+
+
+@pytest.mark.parametrize("block", asking_nobody(), ids=str)
+def test_what_is_shown_is_what_is_printed(block: Block, capsys: pytest.CaptureFixture[str]) -> None:
+    (words,) = commands(shell(block))
+    assert main(words[2:]) == 0
+    printed = capsys.readouterr().out.strip()
+    assert f"{printed}\n".startswith(block.text.partition("\n")[2])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=of)

@@ -18,14 +18,15 @@ from multipartcopy.api.reasons import Reason
 from multipartcopy.api.spec import Reference, S3Location, Source
 from multipartcopy.jobs import Image
 from multipartcopy.kube import Kube, NotAllowedError
+from multipartcopy.reconcile import act
 from multipartcopy.reconcile.access import read_access
 from multipartcopy.reconcile.act import Effects, Memory
-from multipartcopy.reconcile.decide import StartRun, decide
+from multipartcopy.reconcile.decide import Inspect, StartRun, decide
 from multipartcopy.reconcile.facts import Limits
 from multipartcopy.s3.errors import Kind, S3Error
 from multipartcopy.s3.guard import parse_guard
 from multipartcopy.s3.secrets import MissingSecretError
-from tests.unit.facts import SPEC, UPLOADING, facts
+from tests.unit.facts import NEW, SPEC, UPLOADING, facts
 from tests.unit.test_races import FakeKube
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +99,24 @@ def test_no_pod_mounts_a_secret_that_is_not_for_copies(monkeypatch):
     wait.append(effects.perform(step, seen, Memory()))
     assert wait[0].reason is Reason.SECRET_NOT_ALLOWED
     assert written.jobs == []
+
+
+def test_a_missing_secret_is_told_before_a_store_is_asked(monkeypatch):
+    """Whoever has forgotten one shall not wait for the source's store to be told so."""
+    monkeypatch.setattr(act, "Store", lambda side, *_: pytest.fail(f"the {side} is asked"))
+    written = FakeKube(NEW)
+    written.list_copies = list  # type: ignore[attr-defined]
+    secret = SPEC.destination.s3.secret_ref
+    written.get_secret = (  # type: ignore[method-assign]
+        lambda _, name: None if secret and name == secret.name else KEYS
+    )
+    seen = replace(facts(NEW), resource=written.read())
+    effects = Effects(written, Image("i"), None, Limits())  # type: ignore[arg-type]
+    step = decide(seen)
+    assert isinstance(step, Inspect)
+    waiting = effects.perform(step, seen, Memory())
+    assert waiting
+    assert waiting.reason is Reason.SECRET_NOT_FOUND
 
 
 def test_secrets_are_asked_for_in_the_namespace_of_the_copy(monkeypatch):

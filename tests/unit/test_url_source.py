@@ -110,7 +110,12 @@ def test_one_stream_has_one_batch(size, part_size, plan):
 @pytest.mark.parametrize(
     ("size", "part_size", "reason", "words"),
     [
-        (320 * GiB + 1, "Auto", Reason.OBJECT_TOO_LARGE, "the limit is 320.0 GiB"),
+        (
+            320 * GiB + 1,
+            "Auto",
+            Reason.OBJECT_TOO_LARGE,
+            "the limit is 343,597,383,680 bytes (320.0 GiB)",
+        ),
         (GiB, "5Mi", Reason.PART_SIZE_TOO_SMALL, "more than 64 parts; spec.partSize must be at"),
     ],
 )

@@ -44,3 +44,9 @@ def format_bytes(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     raise AssertionError
+
+
+def number_of(number: int, one: str) -> str:
+    """``1 part``, ``20 parts``, ``4 batches``."""
+    many = f"{one}es" if one.endswith("h") else f"{one}s"
+    return f"{number} {one if number == 1 else many}"

@@ -5,15 +5,17 @@ import math
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from multipartcopy.api.quantity import parse_bytes
 from multipartcopy.cli import manifest
-from multipartcopy.cli.errors import MEANINGS
+from multipartcopy.cli.errors import MEANINGS, Exit
 
 PROGRAM = "kubectl multipartcopy"
 _STRUCTURED = ("json", "yaml")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST = 24855 * _UNITS["d"]
+"""Of the whole days that fit into a ``ttlSecondsAfterFinished``."""
 _EXITS = "exit status:\n" + "\n".join(
     f"  {code:<4} {meaning}" for code, meaning in MEANINGS.items()
 )
@@ -23,8 +25,11 @@ def duration(text: str) -> float:
     """Seconds: ``90``, ``90s``, ``15m``, ``24h``, ``1h30m``, ``7d``."""
     pieces = re.findall(r"(\d+(?:\.\d+)?)([smhd]?)", text)
     if not pieces or "".join(n + u for n, u in pieces) != text:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration; write for example 90s or 24h")
-    return sum(float(number) * _UNITS[unit] for number, unit in pieces)
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration: write for example 90s or 24h")
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in pieces)
+    if seconds > _LONGEST:
+        raise argparse.ArgumentTypeError(f"write at most {_LONGEST // _UNITS['d']}d")
+    return seconds
 
 
 def size(text: str) -> int:
@@ -37,7 +42,7 @@ def size(text: str) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = _parser(
-        argparse.ArgumentParser,
+        _Parser,
         prog=PROGRAM,
         description="Copy one S3 object of any size by many small pods, and look after the copies.",
         epilog=_EXITS,
@@ -96,6 +101,7 @@ It asks nobody: neither the cluster nor a store. Prices are list prices that cha
 
 
 def _copy(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s SRC DST [flags]"
     parser.add_argument("source", metavar="SRC")
     parser.add_argument("destination", metavar="DST")
     parser.add_argument("--name", help="of the resource; default: made from DST, always the same")
@@ -175,9 +181,12 @@ def _uploads(parser: argparse.ArgumentParser) -> None:
 
 
 def _estimate(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s SIZE [flags]"
     parser.add_argument("size", type=size, metavar="SIZE", help="for example 5Ti")
     parser.add_argument(
-        "--provider", metavar="NAME", help="whose prices for both sides; --provider=list names them"
+        "--provider",
+        metavar="NAME",
+        help="whose prices and limits, for both sides; --provider=list names them",
     )
     parser.add_argument("--source-provider", metavar="NAME", help="for the source alone")
     parser.add_argument("--destination-provider", metavar="NAME", help="for the destination alone")
@@ -264,6 +273,20 @@ def _timeout(parser: argparse.ArgumentParser, of: str = "", default: float = mat
 
 def _yes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+
+
+class _Parser(argparse.ArgumentParser):
+    """What is wrong is said in one sentence, which a page of flags would hide."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(Exit.USAGE, f"{self.prog}: {message} ({self.prog} --help tells more)\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Of the words that a command does not know, it is the one to speak."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unknown: {' '.join(unknown)}")
+        return found, unknown
 
 
 def _parser(make: Callable[..., Any], *args: Any, **more: Any) -> argparse.ArgumentParser:

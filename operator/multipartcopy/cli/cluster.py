@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 import pykube
 import requests
 
+from multipartcopy import __version__
 from multipartcopy.api.names import GROUP, KIND, LABEL_UID, PLURAL, VERSION
 from multipartcopy.cli.errors import CliError, Exit, UnreachableError
 
@@ -168,12 +169,17 @@ def _connect(context: str | None) -> Any:
         for entry in view.get("users") or []:
             if command := entry["user"].get("exec"):
                 entry["user"] = _credentials(command)
-        return pykube.HTTPClient(pykube.KubeConfig(view), timeout=_TIMEOUT)
+        client = pykube.HTTPClient(pykube.KubeConfig(view), timeout=_TIMEOUT)
+        # The API server keeps its first word as who has set a field.
+        client.session.headers["User-Agent"] = f"kubectl-multipartcopy/{__version__}"
+        return client
     except FileNotFoundError as error:
         raise CliError(Exit.UNREACHABLE, f"no {error.filename} on the PATH") from None
     except subprocess.SubprocessError as error:
-        words = getattr(error, "stderr", "") or str(error)
-        raise CliError(Exit.UNREACHABLE, f"no cluster to ask: {_words(words)}") from None
+        words = _words(getattr(error, "stderr", "") or error).removeprefix("error: ")
+        if words.startswith("current-context must exist"):
+            words = "the kubeconfig has no current context: set KUBECONFIG, or write --context"
+        raise CliError(Exit.UNREACHABLE, f"no cluster to ask: {words}") from None
     except (pykube.exceptions.PyKubeError, OSError, KeyError, ValueError, TypeError) as error:
         raise CliError(Exit.UNREACHABLE, f"no cluster to ask: {_words(error)}") from None
 

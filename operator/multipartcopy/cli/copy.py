@@ -18,7 +18,7 @@ def run(options: argparse.Namespace) -> int:
     created = cluster.create(made)
     name = created["metadata"]["name"]
     if options.output:
-        print(show.document(created, options.output), flush=True)
+        print(show.document(show.as_stored(created), options.output), flush=True)
     if options.wait:
         from multipartcopy.cli.watch import follow, key
 

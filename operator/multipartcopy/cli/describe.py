@@ -12,7 +12,8 @@ from typing import Any
 
 from multipartcopy.api.codec import from_json
 from multipartcopy.api.names import FINALIZER, TASK_VARIABLE
-from multipartcopy.api.quantity import format_bytes
+from multipartcopy.api.quantity import format_bytes, number_of
+from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import decode_report
 from multipartcopy.api.status import Plan
 from multipartcopy.api.task import decode_task
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     cluster = Cluster(options.context, options.namespace)
     resource = cluster.get(options.name)
     if options.output != "table":
-        print(show.document(resource, options.output))
+        print(show.document(show.as_stored(resource), options.output))
         return Exit.DONE
     around = cluster.events(resource), cluster.jobs(resource), cluster.pods(resource)
     sections = page(resource, *around, now=show.now())
@@ -135,8 +136,8 @@ def _plan(plan: Object | None) -> str:
     if not plan:
         return ""
     return (
-        f"{plan['partCount']} parts of {format_bytes(plan['partSize'])}"
-        f" in {plan['batchCount']} batches of {plan['batchSize']}"
+        f"{number_of(plan['partCount'], 'part')} of {format_bytes(plan['partSize'])}"
+        f" in {number_of(plan['batchCount'], 'batch')} of {plan['batchSize']}"
     )
 
 
@@ -169,7 +170,9 @@ def timeline(resource: Object, events: Sequence[Object]) -> list[str]:
         reason, _, message = ended[1].partition(": ")
         add(status.get("completionTime"), reason, _line(message))
     add(meta.get("deletionTimestamp"), "deleted", _held(meta))
-    said.sort(key=lambda entry: entry[0])
+    said.sort(key=lambda entry: (entry[0], _rank(entry[1])))
+    # Why a copy is given up is told when that begins and when it is done.
+    said = [next(alike) for _, alike in itertools.groupby(said, lambda entry: entry[1:])]
     start = said[0][0] if said else None
     return show.columns(
         [
@@ -178,6 +181,12 @@ def timeline(resource: Object, events: Sequence[Object]) -> list[str]:
             if start
         ]
     )
+
+
+def _rank(what: str) -> int:
+    """Of what happened in one second, which Events do not divide: in the order in which copies do it."""
+    order = ("created", *Reason, "deleted")
+    return order.index(what) if what in order else len(order)
 
 
 def _held(meta: Object) -> str:

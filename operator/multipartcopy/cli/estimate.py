@@ -8,16 +8,19 @@ from decimal import Decimal
 from importlib import resources
 from typing import Any
 
-from multipartcopy.api.quantity import format_bytes, parse_bytes
-from multipartcopy.api.spec import Mode, Spec, VerificationMode, Worker
+from multipartcopy.api.quantity import format_bytes, number_of, parse_bytes
+from multipartcopy.api.spec import Mode, Profile, Spec, VerificationMode, Worker
 from multipartcopy.api.status import Plan
 from multipartcopy.cli import show
 from multipartcopy.cli.errors import CliError, Exit
-from multipartcopy.plan import AUTO, PlanError, make_plan
+from multipartcopy.plan import AUTO, MAX_STREAMS, MiB, PlanError
+from multipartcopy.s3.profiles import plan_at, stores
 
 DEFAULT_MEMORY = "64Mi"
 LISTINGS_A_MINUTE = 12
 """Pages of ListParts by which the operator sees progress: one in five seconds (reconcile/decide.py)."""
+_MOST_PODS = 1000
+_LEAST_MEMORY = 16 * MiB
 _LISTED = 1000
 """Parts in a page of ListParts."""
 
@@ -37,13 +40,21 @@ class Requests:
 class Prices:
     """In US dollars for 1,000 requests."""
 
-    key: str
-    name: str
     write: Decimal
     read: Decimal
     source: str
     seen: str
     note: str = ""
+
+
+@dataclass(frozen=True)
+class Provider:
+    """Of one whose prices are not known there are the limits alone."""
+
+    key: str
+    name: str
+    profile: Profile
+    prices: Prices | None = None
 
 
 @dataclass(frozen=True)
@@ -61,14 +72,10 @@ class Estimate:
 def run(options: argparse.Namespace) -> int:
     known = providers()
     if "list" in (options.provider, options.source_provider, options.destination_provider):
-        rows = [(p.key, p.name, f"${p.write}", f"${p.read}", p.seen) for p in known.values()]
-        header = ("PROVIDER", "PRICES OF", "1,000 WRITES", "1,000 READS", "SEEN")
-        print("\n".join(show.table(header, rows)))
+        header = ("PROVIDER", "NAME", "1,000 WRITES", "1,000 READS", "SEEN")
+        print("\n".join(show.table(header, map(_row, known.values()))))
         return Exit.DONE
-    sides = {
-        side: _find(known, getattr(options, f"{side}_provider") or options.provider)
-        for side in ("source", "destination")
-    }
+    sides = {side: _provider(options, side) for side in ("source", "destination")}
     made = estimate(options)
     if options.output == "table":
         print("\n".join(report(made, sides)))
@@ -79,26 +86,46 @@ def run(options: argparse.Namespace) -> int:
 
 def estimate(options: argparse.Namespace) -> Estimate:
     """Raises CliError."""
-    parallelism = options.spec_parallelism or Spec.parallelism
+    parallelism, streams, memory = _pods(options)
     server_side = options.spec_mode == Mode.SERVER_SIDE
+    provider = _provider(options, "destination")
     try:
-        plan = make_plan(
+        plan = plan_at(
+            stores()[provider.profile if provider else Profile.OTHER],
             options.size,
             part_size=options.spec_part_size or AUTO,
             source_layout=options.source_part_size,
             parallelism=parallelism,
-            streams=options.spec_streams or Worker.streams,
+            streams=streams,
             server_side=server_side,
         )
-        memory = parse_bytes(options.spec_memory or DEFAULT_MEMORY)
     except PlanError as error:
         raise CliError(Exit.REFUSED, str(error)) from None
-    except ValueError as error:
-        raise CliError(Exit.USAGE, str(error)) from None
     verification = options.spec_verification or VerificationMode.AUTO
     source, destination = requests(plan, verification, server_side=server_side)
     pods = min(parallelism, plan.batch_count)
     return Estimate(options.size, plan, pods, memory, source, destination)
+
+
+def _pods(options: argparse.Namespace) -> tuple[int, int | str, int]:
+    """How many at once, streams and bytes of memory of each. Raises CliError for what the definition refuses."""
+
+    def given(value: Any, default: Any) -> Any:
+        return default if value is None else value
+
+    parallelism = given(options.spec_parallelism, Spec.parallelism)
+    streams = given(options.spec_streams, Worker.streams)
+    try:
+        memory = parse_bytes(given(options.spec_memory, DEFAULT_MEMORY))
+    except ValueError as error:
+        raise CliError(Exit.USAGE, str(error)) from None
+    if not 1 <= parallelism <= _MOST_PODS:
+        raise CliError(Exit.USAGE, f"write a --parallelism from 1 to {_MOST_PODS}")
+    if streams != AUTO and not (isinstance(streams, int) and 1 <= streams <= MAX_STREAMS):
+        raise CliError(Exit.USAGE, f"write --streams Auto, or from 1 to {MAX_STREAMS}")
+    if memory < _LEAST_MEMORY:
+        raise CliError(Exit.USAGE, "write a --memory of at least 16Mi")
+    return parallelism, streams, memory
 
 
 def requests(
@@ -125,20 +152,44 @@ def requests(
     return source, Requests(reads=reads, writes=writes)
 
 
-def providers() -> dict[str, Prices]:
+def providers() -> dict[str, Provider]:
+    """Those whose prices are known, and then every other whose limits are."""
     text = (resources.files(__package__) / "prices.toml").read_text()
-    tables = tomllib.loads(text, parse_float=Decimal)
-    return {key: Prices(key=key, **{**t, "seen": str(t["seen"])}) for key, t in tables.items()}
+    found = {}
+    for key, table in tomllib.loads(text, parse_float=Decimal).items():
+        name, profile = table.pop("name"), Profile(table.pop("profile", Profile.OTHER))
+        prices = Prices(**{**table, "seen": str(table["seen"])})
+        found[key] = Provider(key, name, profile, prices)
+    priced = {one.profile for one in found.values()}
+    others = {profile: store for profile, store in stores().items() if profile not in priced}
+    return found | {
+        str(profile): Provider(profile, others[profile].title, profile)
+        for profile in sorted(others)
+    }
 
 
-def _find(known: Mapping[str, Prices], key: str | None) -> Prices | None:
-    if key is None or key in known:
-        return known[key] if key else None
+def _provider(options: argparse.Namespace, side: str) -> Provider | None:
+    """That of a side, by its name or by its profile."""
+    key = getattr(options, f"{side}_provider") or options.provider
+    if key is None:
+        return None
+    known = providers()
+    for one in known.values():
+        if key in (one.key, one.profile) and key != Profile.OTHER:
+            return one
+    if key == Profile.OTHER:
+        return None
     names = ", ".join(known)
-    raise CliError(Exit.USAGE, f"the prices of {key!r} are not known; there are {names}")
+    raise CliError(Exit.USAGE, f"the provider {key!r} is not known; there are {names}")
 
 
-def report(made: Estimate, prices: Mapping[str, Prices | None]) -> list[str]:
+def _row(one: Provider) -> tuple[str, ...]:
+    if one.prices is None:
+        return one.key, one.name, "", "", ""
+    return one.key, one.name, f"${one.prices.write}", f"${one.prices.read}", one.prices.seen
+
+
+def report(made: Estimate, providers: Mapping[str, Provider | None]) -> list[str]:
     plan = made.plan
     rows = [
         ("Size", f"{format_bytes(made.size)} ({made.size:,} bytes)"),
@@ -147,43 +198,43 @@ def report(made: Estimate, prices: Mapping[str, Prices | None]) -> list[str]:
         ("Pods", f"{made.pods} at once, {plan.batch_count:,} in all"),
         (
             "Memory",
-            f"{format_bytes(made.pods * made.memory)} at once: {made.pods} pods of"
+            f"{format_bytes(made.pods * made.memory)} at once: {number_of(made.pods, 'pod')} of"
             f" {format_bytes(made.memory)}, whatever the size of a part",
         ),
     ]
     for side, counted in (("source", made.source), ("destination", made.destination)):
         words = f"{counted.reads:,} reads, {counted.writes:,} writes and listings"
-        if of := prices[side]:
-            words += f": {_dollars(counted.price(of))} ({of.name})"
+        if (of := providers[side]) and of.prices:
+            words += f": {_dollars(counted.price(of.prices))} ({of.name})"
         rows.append((f"Requests at the {side}", words))
     rows.append(
         ("While it runs", f"{LISTINGS_A_MINUTE} listings a minute at the destination, at most")
     )
     lines = show.columns(rows)
-    used = {of.key: of for of in prices.values() if of}
+    used = {of.name: of.prices for of in providers.values() if of and of.prices}
     if used:
         lines += [
             "",
             "List prices of requests, which change; storage and transfer are not in them:",
         ]
         lines += [
-            f"  {of.name}: {of.source}, seen {of.seen}{', ' + of.note if of.note else ''}"
-            for of in used.values()
+            f"  {name}: {of.source}, seen {of.seen}{', ' + of.note if of.note else ''}"
+            for name, of in used.items()
         ]
     return lines
 
 
-def as_json(made: Estimate, prices: Mapping[str, Prices | None]) -> dict[str, Any]:
+def as_json(made: Estimate, providers: Mapping[str, Provider | None]) -> dict[str, Any]:
     plan = made.plan
     sides: dict[str, Any] = {}
     for side, counted in (("source", made.source), ("destination", made.destination)):
         sides[side] = {"reads": counted.reads, "writes": counted.writes}
-        if of := prices[side]:
+        if (of := providers[side]) and of.prices:
             sides[side] |= {
                 "provider": of.key,
-                "usd": float(round(counted.price(of), 6)),
-                "priceSource": of.source,
-                "priceSeen": of.seen,
+                "usd": float(round(counted.price(of.prices), 6)),
+                "priceSource": of.prices.source,
+                "priceSeen": of.prices.seen,
             }
     return {
         "bytes": made.size,

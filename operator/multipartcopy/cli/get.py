@@ -26,13 +26,15 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.output in ("json", "yaml"):
         one = len(options.names) == 1
-        print(show.document(found[0] if one else show.items(found), options.output))
+        made = show.as_stored(found[0]) if one else show.items(found)
+        print(show.document(made, options.output))
     elif found:
         wide, everywhere = options.output == "wide", options.all_namespaces
         print("\n".join(table(found, show.now(), wide=wide, namespaces=everywhere)))
     else:
         where = "any namespace" if options.all_namespaces else f"namespace {cluster.namespace}"
-        print(f"there is no MultipartCopy in {where}")
+        like = f" with the labels {options.selector}" if options.selector else ""
+        print(f"there is no MultipartCopy{like} in {where}")
     return Exit.DONE
 
 

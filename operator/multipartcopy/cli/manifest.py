@@ -3,6 +3,7 @@
 So a new field of the spec that is a word, a number or a choice has its flag from the moment it exists.
 """
 
+import argparse
 import dataclasses
 import enum
 import hashlib
@@ -83,10 +84,14 @@ class Flag:
         return "N" if self.kinds == (int,) else "VALUE"
 
     def read(self, text: str) -> int | str:
-        """A number where the field may be one and the text is one. Raises ValueError."""
-        if int in self.kinds and (text.isdigit() or str not in self.kinds):
+        """A number where the field may be one and the text is one. Raises argparse's error for its help."""
+        if int not in self.kinds:
+            return text
+        if text.isdecimal():
             return int(text)
-        return text
+        if str in self.kinds:
+            return text
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
 
 
 def flags() -> list[Flag]:

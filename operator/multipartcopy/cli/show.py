@@ -7,7 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from multipartcopy.api.quantity import format_bytes
+from multipartcopy.api.reasons import Reason
 from multipartcopy.cli.errors import CliError, Exit
+
+_CALM = tuple(Reason)[: tuple(Reason).index(Reason.SECRET_NOT_FOUND)]
+"""Reasons of what makes progress, or is done."""
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
@@ -33,9 +37,20 @@ def document(value: Any, form: str) -> str:
     return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True)).rstrip()
 
 
+def as_stored(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """Without who has set which field, as kubectl prints it."""
+    meta = {k: v for k, v in resource["metadata"].items() if k != "managedFields"}
+    return {name: meta if name == "metadata" else value for name, value in resource.items()}
+
+
 def items(resources: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """As kubectl prints several."""
-    return {"apiVersion": "v1", "kind": "List", "metadata": {}, "items": list(resources)}
+    return {
+        "apiVersion": "v1",
+        "kind": "List",
+        "metadata": {},
+        "items": [*map(as_stored, resources)],
+    }
 
 
 def duration(seconds: float) -> str:
@@ -73,6 +88,14 @@ def now() -> datetime:
 def summary(status: Mapping[str, Any]) -> Mapping[str, str]:
     """The condition that says what the copy is about: they share reason and message."""
     return next(iter(status.get("conditions") or []), {})
+
+
+def trouble(status: Mapping[str, Any]) -> str:
+    """What it waits for or tries again, in a sentence; empty where all goes well."""
+    said = summary(status)
+    if said.get("reason", Reason.INSPECTING) in _CALM or outcome(status):
+        return ""
+    return f"{said['reason']}: {said['message']}"
 
 
 def outcome(status: Mapping[str, Any]) -> tuple[Exit, str] | None:

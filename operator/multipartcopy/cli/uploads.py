@@ -67,6 +67,8 @@ def uploads(cluster: Asked, options: argparse.Namespace) -> int:
         return _uploads(cluster, options, location, entered)
     except MissingSecretError as error:
         raise CliError(Exit.NOT_FOUND, str(error)) from None
+    except ValueError as error:
+        raise CliError(Exit.USAGE, str(error)) from None
     except S3Error as error:
         raise CliError(_CODES.get(error.kind, Exit.REFUSED), str(error)) from None
 

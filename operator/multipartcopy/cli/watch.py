@@ -73,7 +73,7 @@ def _follow(
 ) -> int:
     end = time.monotonic() + timeout
     answered = float("-inf")
-    under_way, seen, codes = list(wanted), set[Key](), set[Exit]()
+    under_way, seen, codes = list(wanted), dict[Key, Mapping[str, Any]](), set[Exit]()
     while True:
         try:
             for item in list(under_way):
@@ -92,22 +92,30 @@ def _follow(
             left = [titles[item] for item in under_way]
             words = f"{left[0]} has" if len(left) == 1 else f"{len(left)} copies have"
             goes = "it goes on" if len(left) == 1 else "they go on"
+            if all(seen.get(item, {}).get("phase") == "Suspended" for item in under_way):
+                goes = "it is suspended" if len(left) == 1 else "they are suspended"
             shown.say(f"{words} not ended within {timeout:.0f} s; {goes}")
             return Exit.TIMEOUT
         time.sleep(_POLL_SECONDS)
 
 
 def _look(
-    item: Key, resource: Mapping[str, Any] | None, title: str, seen: set[Key], shown: "View"
+    item: Key,
+    resource: Mapping[str, Any] | None,
+    title: str,
+    seen: dict[Key, Mapping[str, Any]],
+    shown: "View",
 ) -> Exit | None:
-    """Show it; how it has ended, if it has."""
+    """Show it; how it has ended, if it has. ``seen`` is each status as it was."""
     if resource is None:
         gone = f"{title} was deleted" if item in seen else f"there is no MultipartCopy {title}"
         shown.end(title, f"{gone}" + ("" if item in seen else f" in namespace {item[0]}"))
         return Exit.NOT_FOUND
-    seen.add(item)
     status = resource.get("status", {})
     shown.show(title, status)
+    if (trouble := show.trouble(status)) and trouble != show.trouble(seen.get(item, {})):
+        shown.end(title, trouble)
+    seen[item] = status
     if ended := show.outcome(status):
         code, words = ended
         shown.end(title, words)
@@ -147,7 +155,7 @@ class View(Protocol):
     def __exit__(self, *error: object) -> None: ...
     def show(self, title: str, status: Mapping[str, Any]) -> None: ...
     def end(self, title: str, words: str) -> None:
-        """``title`` has ended, with these words."""
+        """``title`` has ended, or waits, with these words."""
 
     def say(self, words: str) -> None: ...
 

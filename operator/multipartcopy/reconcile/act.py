@@ -282,8 +282,9 @@ class Effects:
     def _inspect(self, action: Action, facts: Facts, memory: Memory) -> Write | Wait:
         if waiting := self._look_around(action, facts):
             return waiting
-        info, layout = self._look(facts, memory)
+        # Of a Secret that is missing it is said before a store is asked, which may be long in answering.
         destination = self._store("destination", facts, memory)
+        info, layout = self._look(facts, memory)
         uploads, time = destination.list_uploads()
         found = destination.head_or_none()
         unreadable = self._unreadable(facts, info, memory)

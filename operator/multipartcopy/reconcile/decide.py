@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from multipartcopy.api import names
 from multipartcopy.api.conditions import summary
-from multipartcopy.api.quantity import format_bytes
+from multipartcopy.api.quantity import format_bytes, number_of
 from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.reasons import Reason, reason_of
 from multipartcopy.api.spec import Mode
@@ -415,11 +415,12 @@ def _progress(facts: Facts) -> str:
     assert plan is not None
     if side and reading:
         read = len(parse_ranges(reading.parts))
-        return f"reading the {side} again: {read} of {plan.part_count} parts"
-    what = f"{plan.part_count} parts of {format_bytes(plan.part_size)}"
+        return f"reading the {side} again: {read} of {number_of(plan.part_count, 'part')}"
+    what = f"{number_of(plan.part_count, 'part')} of {format_bytes(plan.part_size)}"
+    batches = number_of(plan.batch_count, "batch")
     if facts.status.server_side:
-        return f"the store copies {what} by itself, in {plan.batch_count} batches"
-    return f"copying {what} in {plan.batch_count} batches"
+        return f"the store copies {what} by itself, in {batches}"
+    return f"copying {what} in {batches}"
 
 
 def fold(facts: Facts) -> Status:

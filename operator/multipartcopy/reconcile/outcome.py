@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from multipartcopy.api.conditions import summary
 from multipartcopy.api.names import SOURCE_STAMP
-from multipartcopy.api.quantity import format_bytes, format_quantity, parse_bytes
+from multipartcopy.api.quantity import format_bytes, format_quantity, number_of, parse_bytes
 from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.reasons import CANNOT_BEGIN, Reason
 from multipartcopy.api.report import decode_crc
@@ -28,7 +28,7 @@ from multipartcopy.api.status import (
 )
 from multipartcopy.api.task import Validator
 from multipartcopy.jobs import memory_limit
-from multipartcopy.plan import AUTO, S3, PlanError, make_plan
+from multipartcopy.plan import AUTO, PlanError
 from multipartcopy.reconcile import expected, keeping, ledger, proof
 from multipartcopy.reconcile.decide import WRITE_AUTO, Action, Wait, Write, fold, give_up, is_news
 from multipartcopy.reconcile.facts import (
@@ -45,7 +45,7 @@ from multipartcopy.reconcile.ledger import ListedPart
 from multipartcopy.s3.address import endpoint_parts, endpoint_url, same_endpoint
 from multipartcopy.s3.control import ListedUpload, ObjectInfo, StoredPart
 from multipartcopy.s3.errors import Kind, S3Error
-from multipartcopy.s3.profiles import store_of
+from multipartcopy.s3.profiles import plan_at, store_of
 
 _UPLOADS_KEPT = 100
 """Of those at the claim, the newest; an older one is known for a stranger's by its age."""
@@ -209,25 +209,19 @@ def pinned_by(pin: Pin) -> str:
 
 def _plan(spec: Spec, pin: Pin, mode: Way) -> Plan:
     """Raises PlanError."""
-    store = store_of(spec.destination.s3)
     layout, server_side = pin.part_size, mode is Way.SERVER_SIDE
     if server_side and ledger.is_md5_etag(pin.etag) and "-" not in pin.etag and not pin.encrypted:
         layout = pin.size
-    try:
-        return make_plan(
-            pin.size,
-            part_size=spec.part_size,
-            source_layout=layout if spec.part_size == AUTO else None,
-            parallelism=spec.parallelism,
-            streams=spec.worker.streams,
-            server_side=server_side,
-            serial=mode is Way.SERIAL,
-            limits=store.limits,
-        )
-    except PlanError as error:
-        if store.limits == S3:
-            raise
-        raise PlanError(error.reason, f"{error} (the limits are those of {store.title})") from None
+    return plan_at(
+        store_of(spec.destination.s3),
+        pin.size,
+        part_size=spec.part_size,
+        source_layout=layout if spec.part_size == AUTO else None,
+        parallelism=spec.parallelism,
+        streams=spec.worker.streams,
+        server_side=server_side,
+        serial=mode is Way.SERIAL,
+    )
 
 
 def _claim(time: datetime, uploads: Iterable[ListedUpload], destination_etag: str | None) -> Claim:
@@ -296,7 +290,7 @@ def uploading(facts: Facts, upload: Upload) -> Write:
     upload = replace(upload, checksum=checksum, md5=md5, encrypted=encrypted)
     status = replace(facts.status, upload=upload, run=1)
     assert status.plan is not None
-    message = f"created the multipart upload for {status.plan.part_count} parts"
+    message = f"created the multipart upload for {number_of(status.plan.part_count, 'part')}"
     message += keeping.sentence(status.dropped)
     return Write(Phase.COPYING, Reason.UPLOAD_CREATED, message, status)
 
@@ -464,7 +458,7 @@ def intend(facts: Facts, parts: list[StoredPart], limits: Limits) -> Write:
         if_match=seen if conditional else None,
         if_none_match=conditional and seen is None,
     )
-    message = f"completing {len(recorded)} parts"
+    message = f"completing {number_of(len(recorded), 'part')}"
     return Write(Phase.COMPLETING, Reason.COMPLETING, message, replace(status, completing=intent))
 
 

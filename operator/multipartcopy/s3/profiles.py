@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from multipartcopy.api.quantity import parse_bytes
 from multipartcopy.api.spec import Profile, S3Location
-from multipartcopy.plan import Limits
+from multipartcopy.api.status import Plan
+from multipartcopy.plan import S3, Limits, PlanError, make_plan
 
 _FILE = Path(__file__).with_name("profiles.toml")
 
@@ -67,3 +68,13 @@ def profile_of(location: S3Location) -> Profile:
 def store_of(location: S3Location) -> Store:
     """What is known of the store at a location."""
     return stores()[profile_of(location)]
+
+
+def plan_at(store: Store, size: int, **wanted: Any) -> Plan:
+    """As ``make_plan``, for an object there. Raises PlanError, which names a store that has limits of its own."""
+    try:
+        return make_plan(size, **wanted, limits=store.limits)
+    except PlanError as error:
+        if store.limits == S3:
+            raise
+        raise PlanError(error.reason, f"{error} (the limits are those of {store.title})") from None

@@ -32,6 +32,7 @@ class Api(ThreadingHTTPServer):
         self.refusals: dict[str, tuple[int, str]] = {}
         self.asked: list[str] = []
         self.tokens: list[str] = []
+        self.agents: set[str] = set()
 
     @property
     def kubeconfig(self) -> Object:
@@ -108,6 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
         server = self.server
         server.asked.append(f"{self.command} {self.path}")
         server.tokens.append(self.headers.get("Authorization", ""))
+        server.agents.add(self.headers.get("User-Agent", ""))
         for pattern, (status, message) in list(server.refusals.items()):
             if re.search(pattern, f"{self.command} {self.path}"):
                 self._say(status, {"kind": "Status", "message": message})

@@ -3,12 +3,14 @@
 import copy
 import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from multipartcopy import __version__
 from multipartcopy.cli import arguments, cluster
 from multipartcopy.cli.arguments import duration, parser
 from multipartcopy.cli.completion import names
@@ -74,15 +76,40 @@ def test_the_cluster_is_asked_without_kopf_and_its_client():
         ["completion", "cmd"],
     ],
 )
-def test_usage(words: list[str]):
+def test_usage(words: list[str], capsys: pytest.CaptureFixture[str]):
+    """In one sentence, and not after a page of flags."""
     with pytest.raises(SystemExit) as exit:
         main(words)
     assert exit.value.code == Exit.USAGE
+    (said,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"kubectl multipartcopy.*: .*\(kubectl multipartcopy.* --help .*\)", said)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["gett"], "invalid choice: 'gett' (choose from"),
+        (["copy", "s3://a/b", "s3://c/d", "--parallel=3", "x"], "copy: unknown: --parallel=3 x"),
+        (["copy", "a", "b", "--parallelism=x"], "argument --parallelism: 'x' is no whole number"),
+        (["watch", "--timeout=24856d"], "argument --timeout: write at most 24855d"),
+    ],
+)
+def test_what_is_wrong_is_said(words: list[str], said: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(words)
+    assert said in capsys.readouterr().err
 
 
 def test_done(api: Api, run: Command):
     api.add("era5")
     assert run("get", "era5") == Exit.DONE
+
+
+def test_it_says_who_it_is(api: Api, run: Command):
+    """The API server keeps it with the fields that it sets."""
+    api.add("era5")
+    run("suspend", "era5")
+    assert api.agents == {f"kubectl-multipartcopy/{__version__}"}
 
 
 @pytest.mark.parametrize("command", ["get", "describe", "logs", "suspend", "retry", "cancel"])
@@ -109,6 +136,27 @@ def test_no_kubeconfig(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     monkeypatch.setattr(cluster, "_kubeconfig", lambda _: {"users": None})
     assert main(["get"]) == Exit.UNREACHABLE
     assert "no cluster to ask" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kubectls", "ours"),
+    [
+        (
+            "error: current-context must exist in order to minify\n",
+            "the kubeconfig has no current context: set KUBECONFIG, or write --context",
+        ),
+        ("error: cannot locate context none", "cannot locate context none"),
+    ],
+)
+def test_no_context(
+    kubectls: str, ours: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def refuse(_: object) -> None:
+        raise subprocess.CalledProcessError(1, "kubectl", stderr=kubectls)
+
+    monkeypatch.setattr(cluster, "_kubeconfig", refuse)
+    assert main(["get"]) == Exit.UNREACHABLE
+    assert capsys.readouterr().err == f"kubectl multipartcopy: no cluster to ask: {ours}\n"
 
 
 def test_no_kubectl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

@@ -1,5 +1,6 @@
 """Flags to a manifest, which is what the definition knows."""
 
+import argparse
 import json
 from typing import Any
 
@@ -109,7 +110,7 @@ def test_a_field_that_takes_one_value_has_its_flag():
 def test_a_field_that_is_a_number_or_a_word_takes_both():
     flag = manifest.Flag("streams", ("worker", "streams"), (int, str))
     assert (flag.read("4"), flag.read("Auto")) == (4, "Auto")
-    with pytest.raises(ValueError, match="four"):
+    with pytest.raises(argparse.ArgumentTypeError, match="four"):
         manifest.Flag("streams", ("worker", "streams"), (int,)).read("four")
 
 

@@ -137,6 +137,14 @@ class TestGet:
         listed = yaml.safe_load(capsys.readouterr().out)
         assert (listed["kind"], len(listed["items"])) == ("List", 1)
 
+    def test_documents_are_as_kubectl_prints_them(self, api: Api, run: Command, capsys: Any):
+        api.add("era5", managedFields=[{"manager": "m"}])
+        for words in (["get", "era5"], ["get"], ["describe", "era5"]):
+            assert run(*words, "-o", "json") == Exit.DONE
+            shown = capsys.readouterr().out
+            assert "era5" in shown
+            assert "managedFields" not in shown
+
     def test_none(self, run: Command, capsys: pytest.CaptureFixture[str]):
         assert run("get") == Exit.DONE
         assert capsys.readouterr().out == "there is no MultipartCopy in namespace default\n"
@@ -172,6 +180,16 @@ class TestDescribe:
     def test_an_end_is_told_once(self):
         lines = sections(resource(DONE), [event("Copied", 4, "copied")])["Timeline"]
         assert sum("Copied" in line for line in lines) == 1
+        twice = [event("SourceChanged", 4, "it is another object") for _ in range(2)]
+        lines = sections(resource(FAILED), twice)["Timeline"]
+        assert sum("SourceChanged" in line for line in lines) == 1
+
+    def test_of_one_second_the_first_comes_first(self):
+        """Kubernetes dates Events to the second, and lists them by their names."""
+        words = ["UploadCreated", "Copying", "Claimed"]
+        lines = sections(resource(HALF), [event(word, 0) for word in words])["Timeline"]
+        told = [line.split()[3] for line in lines]
+        assert told == ["created", "Claimed", "UploadCreated", "Copying"]
 
     def test_what_holds_a_deleted_one(self):
         finalizers = ["multipartcopy.dev/abort-upload"]

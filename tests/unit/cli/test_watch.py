@@ -131,6 +131,33 @@ def test_without_names_what_is_under_way(
     assert "2 copies have not ended" in capsys.readouterr().out
 
 
+def test_what_is_wrong_is_said_once_in_its_own_words(
+    api: Api, run: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    waiting = {"type": "Complete", "status": "False", "reason": "SecretNotFound", "message": "no s"}
+    api.add("era5", {"phase": "Pending", "conditions": [waiting]})
+    looks = iter([None, None, ended("Complete", "Copied")])
+
+    def later(_: float) -> None:
+        if status := next(looks):
+            api.copies["default", "era5"]["status"] = status
+
+    monkeypatch.setattr(watch.time, "sleep", later)
+    assert run("watch", "era5") == Exit.DONE
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("Pending (SecretNotFound)")
+    assert lines[1] == "SecretNotFound: no s"
+    assert lines[2].endswith("Succeeded (Copied)")
+    assert lines[3:] == ["Copied: m"]
+
+
+def test_a_suspended_one_does_not_go_on(api: Api, run: Command, capsys: pytest.CaptureFixture[str]):
+    api.add("era5", {**COPYING, "phase": "Suspended"})
+    assert run("watch", "era5", "--timeout=0") == Exit.TIMEOUT
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "era5 has not ended within 0 s; it is suspended"
+
+
 def test_nothing_to_watch(api: Api, run: Command, capsys: pytest.CaptureFixture[str]):
     assert run("watch") == Exit.DONE
     assert capsys.readouterr().out == "there is no MultipartCopy under way\n"
