@@ -222,12 +222,12 @@ def test_the_plans_are_those_of_the_program() -> None:
 def test_the_memory_is_that_of_the_program() -> None:
     for streams, needs, least in table("Memory"):
         needed, written = size_of(needs), re.findall(r"`(\w+)`", least)[0]
-        assert auto_streams(needed) == int(streams) == auto_streams(needed + 3 * MiB - 1) or (
+        assert auto_streams(needed) == int(streams) == auto_streams(needed + 4 * MiB - 1) or (
             int(streams) == MAX_STREAMS
         )
         assert auto_streams(needed - 1) == max(1, int(streams) - 1)
         assert parse_bytes(written) >= needed
-    assert auto_streams(parse_bytes(DEFAULT_MEMORY)) == 9
+    assert auto_streams(parse_bytes(DEFAULT_MEMORY)) == 7
     assert f"`{DEFAULT_MEMORY}`, the default" in SIZING
     assert f"at most {MAX_BATCH_SIZE} parts" in SIZING
 

@@ -111,7 +111,7 @@ def test_a_job_is_made_with_the_memory_that_was_found_to_be_needed(spec_and_stat
 def test_more_memory_is_not_for_more_streams():
     spec, status = grown(needed="256Mi")
     spec = replace(spec, worker=replace(spec.worker, streams="Auto"))
-    assert build_task(spec, status, missing(status)).streams == 9
+    assert build_task(spec, status, missing(status)).streams == 7
 
 
 def test_a_pod_may_do_nothing_but_its_work():
@@ -252,8 +252,8 @@ def the_task(spec):
     [
         (4, "64Mi", (4, False)),
         (16, "16Mi", (16, False)),
-        ("Auto", "64Mi", (9, True)),
-        ("Auto", "41Mi", (2, True)),
+        ("Auto", "64Mi", (7, True)),
+        ("Auto", "43Mi", (2, True)),
         ("Auto", "1G", (16, True)),
     ],
 )
