@@ -75,6 +75,7 @@ FULL_STATUS = Status(
     completion_time=NOW,
     attempt=1,
     run=2,
+    lost_uploads=1,
     disagreements=1,
     source=Pin(
         *(MD5, 104857600, "a-version", NOW, "AAAAAAAAAAA=", 5242880),
@@ -94,6 +95,8 @@ FULL_STATUS = Status(
     destination_reading=Reading(f"{MD5}-20", "1-7", "3"),
     completing=Intent(104857600, f"{MD5}-20", "AAAAAAAAAAA=", MD5, if_none_match=True),
     failing=Failing("SourceChanged", "the source is not the object that was pinned", NOW),
+    handled_retry="2026-01-01",
+    resuming=True,
     retry=Retry(1, NOW),
     progress=Progress(2, 20, 10485760, 104857600, 10, "2/20", "100.0 MiB", 5242880),
     last_failure=LastFailure("WorkerFailed", "it ended with status 1", 0, 3, 1, NOW),

@@ -83,6 +83,7 @@ ACCEPTED: dict[str, Changes] = {
     "each part's MD5": {"verification": "PartMD5"},
     "a second reading": {"verification": "ReadBack"},
     "no proof": {"verification": "None"},
+    "an upload that stays": {"onFailure": "Keep", "ttlSecondsAfterFinished": 0},
     "through the workers": {"mode": "Relay"},
     "by the store at AWS": {"mode": "ServerSide", f"{SOURCE}.region": "eu-central-1"},
     "by the store at one endpoint": {
@@ -335,6 +336,7 @@ REFUSED: dict[str, tuple[Changes, str]] = {
         "write a requests.cpu that is not above limits.cpu",
     ),
     "overwrite": ({"overwrite": "Yes"}, '"IfDifferent", "Always", "Never"'),
+    "no word for a failure": ({"onFailure": "Ignore"}, "supported values: \"Abort\", \"Keep\""),
     "verification": ({"verification": "Full"}, '"Auto", "PartMD5", "ReadBack", "None"'),
     "mode": ({"mode": "Copy"}, '"Auto", "Relay", "ServerSide"'),
     "by the store at two endpoints": (
@@ -468,6 +470,7 @@ def test_defaults_are_written_into_the_resource(kubectl: Kubectl) -> None:
             "storageClass": "Ignore",
         },
         "verification": "Auto",
+        "onFailure": "Abort",
         "suspend": False,
         "backoffLimitPerBatch": 3,
     }
@@ -532,6 +535,7 @@ def test_a_url_is_immutable(kubectl: Kubectl, change: Changes) -> None:
         {"backoffLimitPerBatch": 6},
         {"activeDeadlineSeconds": 60},
         {"ttlSecondsAfterFinished": 60},
+        {"onFailure": "Keep"},
     ],
     ids=str,
 )

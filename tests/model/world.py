@@ -20,6 +20,7 @@ from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import Report, WorkerError, pack_crcs
 from multipartcopy.api.spec import (
     Mode,
+    OnFailure,
     Overwrite,
     Reference,
     S3Destination,
@@ -83,6 +84,9 @@ class Scenario:
     backoff_limit: int = 1
     deadline: int | None = None
     ttl: int | None = None
+    on_failure: OnFailure = OnFailure.ABORT
+    retry: str | None = None
+    """The annotation, from the beginning."""
     habits: Habits = field(default_factory=Habits)
     source_habits: Habits = field(default_factory=Habits)
     store_clock: int = 0
@@ -203,8 +207,11 @@ class World:
             backoff_limit_per_batch=scenario.backoff_limit,
             active_deadline_seconds=scenario.deadline,
             ttl_seconds_after_finished=scenario.ttl,
+            on_failure=scenario.on_failure,
         )
         self.uid = self.cluster.create_copy(NAME, to_json(spec))
+        if scenario.retry:
+            self.retry(scenario.retry)
         self._stack.enter_context(_real_code_in(self))
 
     def close(self) -> None:
@@ -226,6 +233,10 @@ class World:
     @property
     def at_rest(self) -> bool:
         return self.status is None or from_json(Status, self.status).over
+
+    @property
+    def kept(self) -> bool:
+        return self.status is not None and from_json(Status, self.status).kept
 
     # What can happen.
 
@@ -407,6 +418,13 @@ class World:
     def streams(self, number: int) -> None:
         self.cluster.change_spec(NAME, worker={"streams": number, "resources": {}})
 
+    def on_failure(self, what: OnFailure) -> None:
+        self.cluster.change_spec(NAME, onFailure=what)
+
+    def retry(self, value: str) -> None:
+        """It may be said again, and then asks for nothing."""
+        self.cluster.annotate(NAME, names.ANNOTATION_RETRY, value)
+
     def resource_deleted(self) -> None:
         if NAME in self.cluster.copies:
             self.cluster.delete_copy(NAME)
@@ -490,11 +508,27 @@ class World:
         # A copy that gives up between completing and reading again says so.
         failed = '"phase": "Failed"' in said and "is left unverified" not in said
         excused = self.edited or self.published_late or not self._can_tell()
+        # What one try has left, another may have found there.
+        excused = excused or (there is not None and there.etag in self.claimed)
         if failed and there and there.ours and not excused:
             self.violate(f"it has failed, and the object is ours: {said}")
         self._judge()
         TALLY["worlds"] += 1
         TALLY["gone" if self.status is None else self.status["phase"]] += 1
+        if self.kept:
+            self._throw_away()
+
+    def _throw_away(self) -> None:
+        """What a failed copy has kept goes with it."""
+        TALLY["kept"] += 1
+        self.log.clear()
+        named = (self.status or {})["upload"]["id"]
+        self.resource_deleted()
+        for number in (0, 1, 0):
+            self.operator(number)
+        if self.status is not None or named in self.destination.uploads:
+            self.violate(f"{named} was kept, and stays when its copy is deleted")
+        self._judge()
 
     def _mend(self) -> None:
         while self.late:
@@ -513,7 +547,8 @@ class World:
     def _is_over(self) -> bool:
         copy = self.cluster.copies.get(NAME)
         held = copy and copy["metadata"].get("finalizers")
-        return self.at_rest and not held and not self.cluster.jobs
+        keeps = self.kept and copy["spec"]["onFailure"] == OnFailure.KEEP  # type: ignore[index]
+        return self.at_rest and keeps == bool(held) and not self.cluster.jobs
 
     def _left_behind(self) -> list[str]:
         """Uploads of ours that neither status nor Event nor log names."""
@@ -569,6 +604,9 @@ class World:
         refused = status.get("mode") == "ServerSide" and "lastFailure" in status
         if refused:
             return
+        pin, source = status.get("source", {}), self.source.objects[KEY]
+        if status.get("resuming") and source.etag != pin.get("etag"):
+            return
         if current and upload.parts and going_on and not done and not self.edited:
             self.violate(f"{upload.id} was aborted in the middle of its copy")
 
@@ -590,8 +628,11 @@ class World:
         }
         if states != {kind: str(state) for kind, state in wanted.items()}:
             self.violate(f"{phase} with {states}")
-        if phase in AT_REST and "completionTime" not in new:
-            self.violate(f"{phase} at no time")
+        deleted = "deletionTimestamp" in self.cluster.copies[NAME]["metadata"]
+        if (phase in AT_REST) != ("completionTime" in new) and not (self.edited or deleted):
+            self.violate(f"{phase} with the completion time {new.get('completionTime')}")
+        if old.get("phase") == "Failed" != phase:
+            self._check_retry(old, new)
         if phase == "Succeeded" and old.get("phase") != "Succeeded":
             proven = new["verification"]["result"] == Result.VERIFIED or not self.flipped
             if proven and not self._is_pinned(new, shown):
@@ -607,6 +648,14 @@ class World:
             self.claimed.add(new["claim"].get("destinationEtag"))
         if "completing" in new and "completing" not in old:
             self._check_fence(fenced)
+
+    def _check_retry(self, old: dict[str, Any], new: dict[str, Any]) -> None:
+        """What has failed begins again because somebody asks for it, or ends with its resource."""
+        meta = self.cluster.copies[NAME]["metadata"]
+        asked = meta.get("annotations", {}).get(names.ANNOTATION_RETRY)
+        again = asked not in (None, old.get("handledRetry")) and new.get("handledRetry") == asked
+        if not (again or "deletionTimestamp" in meta or self.edited):
+            self.violate(f"begun again, and nobody has asked: {json.dumps(new)}")
 
     def _check_fence(self, fenced: set[str]) -> None:
         for name, pod in self.cluster.pods.items():

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from multipartcopy.api.report import WorkerError, pack_crcs
+from multipartcopy.api.spec import OnFailure
 from multipartcopy.api.status import (
     Destination,
     Failing,
@@ -63,6 +64,13 @@ KNOWN = replace(FULL, last_failure=LastFailure("WorkerFailed", "lost", time=form
 LOST = pod("", code=-1, disrupted="the node is gone")
 AWAY = (steps.Reason.DESTINATION_UNAVAILABLE, "away")
 ONE = report("1", range(1, 2))
+KEEP = replace(SPEC, on_failure=OnFailure.KEEP)
+DENIED = Failing("AccessDenied", "no", format_time(NOW))
+GIVEN_UP = replace(UPLOADING, failing=DENIED)
+FAILED = replace(NEW, phase=Phase.FAILED, attempt=1, completion_time=SOON)
+KEPT = replace(GIVEN_UP, phase=Phase.FAILED, completion_time=SOON)
+RESUMING = replace(UPLOADING, phase=Phase.PENDING, start_time=None, resuming=True)
+BRIEF = replace(KEEP, ttl_seconds_after_finished=0)
 
 
 @pytest.mark.parametrize(
@@ -162,10 +170,67 @@ ONE = report("1", range(1, 2))
             facts(SUCCEEDED, replace(SPEC, ttl_seconds_after_finished=0), finalizer=False),
             steps.DeleteResource,
         ),
+        # Keeping the upload of what has failed.
+        (facts(GIVEN_UP, KEEP, jobs=(job(),)), steps.DeleteJobs),
+        (facts(GIVEN_UP, KEEP, pods=(pod(),)), steps.Wait),
+        (facts(GIVEN_UP, KEEP), steps.Keep),
+        (facts(GIVEN_UP, KEEP, trouble=AWAY, now=LATER), steps.Keep),
+        (facts(GIVEN_UP, KEEP, strays=STRAYS), steps.AbortStrays),
+        (facts(GIVEN_UP, KEEP, strays=STRAYS, trouble=AWAY, now=LATER), steps.GiveUpAbort),
+        (facts(GIVEN_UP, KEEP, deleted_at=NOW), steps.Abort),
+        (facts(replace(CLAIMED, failing=DENIED), KEEP), steps.Abort),
+        (facts(replace(UPLOADING, failing=FAILING), KEEP), steps.Abort),
+        (facts(replace(READ_MADE, failing=DENIED), KEEP), steps.Abort),
+        (facts(replace(GIVEN_UP, plan=None), KEEP), steps.Abort),
+        (facts(KEPT, KEEP, jobs=(job(),)), steps.DeleteJobs),
+        (facts(KEPT, KEEP), steps.Wait),
+        (facts(KEPT, KEEP, trouble=AWAY, now=LATER), steps.Wait),
+        (facts(KEPT, KEEP, strays=STRAYS), steps.AbortStrays),
+        (facts(KEPT), steps.Abort),
+        (facts(KEPT, trouble=AWAY, now=LATER), steps.Abort),
+        (facts(KEPT, BRIEF), steps.DeleteResource),
+        (facts(KEPT, KEEP, deleted_at=NOW), steps.Abort),
+        (facts(replace(KEPT, phase=Phase.PENDING), KEEP), steps.Keep),
+        (facts(replace(KEPT, failing=None), KEEP), steps.StartRun),
+        # Trying again.
+        (facts(FAILED, retry="1"), steps.Write),
+        (facts(replace(FAILED, handled_retry="1"), retry="1"), steps.RemoveFinalizer),
+        (facts(FAILED, retry="1", deleted_at=NOW), steps.RemoveFinalizer),
+        (facts(KEPT, KEEP, retry="1"), steps.Write),
+        (facts(KEPT, retry="1"), steps.Write),
+        (facts(replace(KEPT, handled_retry="1"), KEEP, retry="1"), steps.Wait),
+        (facts(GIVEN_UP, retry="1"), steps.Abort),
+        (facts(UPLOADING, retry="1"), steps.StartRun),
+        (facts(SUCCEEDED, retry="1"), steps.RemoveFinalizer),
+        (facts(RESUMING), steps.Resume),
+        (facts(RESUMING, finalizer=False), steps.AddFinalizer),
+        (facts(RESUMING, SUSPENDED), steps.Wait),
+        (facts(RESUMING, deleted_at=NOW), steps.Abort),
+        (facts(replace(RESUMING, failing=DENIED), KEEP), steps.Keep),
+        (facts(replace(RESUMING, claim=None)), steps.Write),
     ],
 )
 def test_next_step(observed, expected):
     assert type(decide(observed)) is expected
+
+
+def test_what_has_failed_begins_again_with_nothing_of_before():
+    step = decide(facts(replace(FAILED, last_failure=KNOWN.last_failure), retry="1"))
+    assert isinstance(step, steps.Write)
+    assert (step.phase, step.status.handled_retry, step.status.attempt) == (Phase.PENDING, "1", 1)
+    blank = replace(NEW, handled_retry="1", attempt=1, last_failure=KNOWN.last_failure)
+    assert step.status == blank
+
+
+def test_what_has_kept_its_upload_begins_again_with_it():
+    kept = replace(with_parts(KEPT, range(1, 8)), lost_uploads=2, retry=Retry(5, None, 5))
+    step = decide(facts(kept, KEEP, retry="1"))
+    assert isinstance(step, steps.Write)
+    after = step.status
+    assert (after.upload, after.batches, after.claim) == (kept.upload, kept.batches, kept.claim)
+    assert (after.failing, after.completion_time, after.start_time) == (None, None, None)
+    assert (after.resuming, after.lost_uploads, after.retry) == (True, 0, None)
+    assert not after.over
 
 
 def test_only_what_is_missing_is_copied():

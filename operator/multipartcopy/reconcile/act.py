@@ -84,6 +84,7 @@ _NEEDS_STORES = (
     steps.AbortStrays,
     steps.Withdraw,
     steps.Abort,
+    steps.Resume,
 )
 
 
@@ -133,6 +134,9 @@ class Effects:
         if isinstance(result, Wait) and result.quiet:
             return
         status = result.status if isinstance(result, Write) else facts.status
+        if not (facts.status.failing or facts.status.over):
+            # What is asked of a copy under way is not left for the day on which it fails.
+            status = replace(status, handled_retry=facts.resource.retry or status.handled_retry)
         if isinstance(result, Write) and result.phase is Phase.COPYING:
             status = outcome.measure(status, facts.now)
         wrote = writer.write(
@@ -193,6 +197,10 @@ class Effects:
                 return self._withdraw(action, facts, memory)
             case steps.Abort():
                 return self._abort(action, facts, memory)
+            case steps.Keep():
+                return self._keep(action, facts, memory)
+            case steps.Resume():
+                return self._resume(action, facts, memory)
             case steps.GiveUpAbort():
                 return self._give_up_abort(action, facts, memory)
             case _:
@@ -608,6 +616,36 @@ class Effects:
         self._name_doubtful_uploads(facts, store)
         return outcome.aborted(facts, action)
 
+    def _keep(self, action: Action, facts: Facts, memory: Memory) -> Write:
+        """It counts as kept unless the store says otherwise now: it is looked at again before it is used."""
+        assert facts.status.upload is not None
+        try:
+            store = self._store("destination", facts, memory)
+            there = store.upload_exists(facts.status.upload.id)
+        except (S3Error, MissingSecretError):
+            there = True
+        return outcome.kept(facts, action) if there else outcome.aborted(facts, action)
+
+    def _resume(self, action: Action, facts: Facts, memory: Memory) -> Write | Wait:
+        """All that an inspection looks at; the source must be as it was pinned, and the upload there."""
+        if waiting := self._look_around(action, facts):
+            return waiting
+        store = self._store("destination", facts, memory)
+        upload = facts.status.upload
+        usable = upload is not None and store.upload_exists(upload.id)
+        try:
+            self._look_again(facts, memory)
+        except S3Error as error:
+            if error.kind is not Kind.PRECONDITION:
+                raise
+            usable = False
+        if usable:
+            uploads, time = store.list_uploads()
+            return outcome.resumed(facts, store.head_or_none(), uploads, time)
+        if not self._gone(store, [upload.id] if upload else [], memory):
+            return Wait(action.phase, action.reason, action.message, 2.0)
+        return outcome.afresh(facts)
+
     def _abort_strays(self, action: Action, facts: Facts, memory: Memory) -> Wait | None:
         """Uploads of ours that the status no longer names: somebody has edited it."""
         store = self._store("destination", facts, memory)
@@ -645,7 +683,8 @@ class Effects:
         """The resource has vanished. Where somebody took its finalizer away, an upload may be left: abort it."""
         last, access = memory.last, memory.access.get("destination")
         left = memory.uploads - memory.ended_uploads
-        if last is None or last.status.over or access is None or not left:
+        done = last is not None and last.status.over and not last.status.kept
+        if last is None or done or access is None or not left:
             return
         with contextlib.suppress(S3Error):
             location = last.spec.destination.s3

@@ -265,7 +265,7 @@ def goes_first(other: Resource, ours: Resource) -> bool:
         return False
     if place(other.spec.destination.s3) != place(ours.spec.destination.s3):
         return False
-    if other.status.claim:
+    if other.status.claim and not other.status.resuming:
         return True
     condition = summary(other.status.conditions)
     waits = condition is not None and condition.reason in CANNOT_BEGIN
@@ -308,12 +308,13 @@ def new_attempt(facts: Facts, limits: Limits) -> Write:
 
     The pin stays, and so does what the destination was at the claim.
     """
-    refused = facts.status.server_side_refused is not None
-    if facts.status.attempt >= limits.attempts + facts.status.without_checksum + refused:
-        message = f"the multipart upload vanished {facts.status.attempt} times; is a lifecycle rule aborting it?"
+    lost = facts.status.lost_uploads + 1
+    if lost >= limits.attempts:
+        message = f"the multipart upload vanished {lost} times; is a lifecycle rule aborting it?"
         return give_up(replace_status(facts, completing=None), Reason.UPLOAD_LOST, message)
     message = f"the multipart upload of attempt {facts.status.attempt} is gone; beginning a new one"
-    return Write(Phase.PREPARING, Reason.UPLOAD_LOST, message, _anew(facts.status))
+    status = replace(_anew(facts.status), lost_uploads=lost)
+    return Write(Phase.PREPARING, Reason.UPLOAD_LOST, message, status)
 
 
 def without_checksum(facts: Facts, action: Action) -> Write:
@@ -462,7 +463,50 @@ def replace_status(facts: Facts, **changes: object) -> Facts:
 def aborted(facts: Facts, action: Action) -> Write:
     """Nothing of the attempt is left at the store."""
     status = replace(facts.status, claim=None, upload=None, batches={}, progress=None)
+    if facts.status.kept:
+        status = replace(status, failing=None)
     return Write(action.phase, action.reason, action.message, status)
+
+
+def kept(facts: Facts, action: Action) -> Write:
+    """It has failed; upload and ledger stay for another try."""
+    upload = facts.status.upload
+    assert upload is not None
+    message = f"{action.message[:600]}; {_named(facts, [upload.id])} is kept for another try"
+    status = replace(fold(facts), completion_time=format_time(facts.now))
+    return Write(Phase.FAILED, action.reason, message, status)
+
+
+def resumed(
+    facts: Facts, found: ObjectInfo | None, uploads: Iterable[ListedUpload], time: datetime
+) -> Write:
+    """The upload that was kept goes on, under a claim of what is at the destination now."""
+    if found and facts.spec.overwrite is Overwrite.NEVER:
+        message = f"{facts.spec.destination.s3} exists and spec.overwrite is Never"
+        return give_up(facts, Reason.DESTINATION_EXISTS, message)
+    done = facts.status.progress
+    status = replace(
+        facts.status,
+        claim=_claim(time, uploads, found.etag if found else None),
+        resuming=False,
+        run=facts.status.run + 1,
+        start_time=format_time(facts.now),
+        progress=done and replace(done, bytes_resumed=done.bytes_done),
+    )
+    message = f"taking up the multipart upload of attempt {status.attempt} again"
+    return Write(Phase.COPYING, Reason.CLAIMED, message, status)
+
+
+def afresh(facts: Facts) -> Write:
+    """Of the upload that was kept nothing could be used, and it is gone."""
+    status = facts.status
+    anew = Status(
+        attempt=status.attempt,
+        last_failure=status.last_failure,
+        handled_retry=status.handled_retry,
+    )
+    message = "the upload that was kept is of no use any more; beginning anew"
+    return Write(Phase.PENDING, Reason.INSPECTING, message, anew)
 
 
 def left_behind(facts: Facts, action: Action) -> tuple[Write, list[str]]:
@@ -478,9 +522,13 @@ def left_behind(facts: Facts, action: Action) -> tuple[Write, list[str]]:
 
 
 def left_behind_sentence(facts: Facts, uploads: Iterable[str]) -> str:
+    return f"{_named(facts, uploads)} was left behind"
+
+
+def _named(facts: Facts, uploads: Iterable[str]) -> str:
     location = facts.spec.destination.s3
     which = ", ".join(uploads)
-    return f"multipart upload {which} of {location} at {endpoint_url(location)} was left behind"
+    return f"multipart upload {which} of {location} at {endpoint_url(location)}"
 
 
 def doubtful(facts: Facts, upload_id: str) -> str:
