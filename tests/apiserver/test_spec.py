@@ -336,7 +336,7 @@ REFUSED: dict[str, tuple[Changes, str]] = {
         "write a requests.cpu that is not above limits.cpu",
     ),
     "overwrite": ({"overwrite": "Yes"}, '"IfDifferent", "Always", "Never"'),
-    "no word for a failure": ({"onFailure": "Ignore"}, "supported values: \"Abort\", \"Keep\""),
+    "no word for a failure": ({"onFailure": "Ignore"}, 'supported values: "Abort", "Keep"'),
     "verification": ({"verification": "Full"}, '"Auto", "PartMD5", "ReadBack", "None"'),
     "mode": ({"mode": "Copy"}, '"Auto", "Relay", "ServerSide"'),
     "by the store at two endpoints": (
