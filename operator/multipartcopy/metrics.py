@@ -184,6 +184,8 @@ class Metrics:
             self._bytes.inc(max(0, new_size - size))
         if before.upload and after.attempt > before.attempt:
             self.retried(reason)
+        if before.failing and before.phase is Phase.ABORTING and phase is Phase.PENDING:
+            self.retried(reason)
         if after.disagreements > before.disagreements:
             self.retried(Reason.PARTS_DISAGREE)
         if phase is not before.phase and phase in (Phase.SUCCEEDED, Phase.FAILED):

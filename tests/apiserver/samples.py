@@ -22,6 +22,7 @@ from multipartcopy.api.status import (
     Reading,
     Result,
     Retry,
+    SourceChanges,
     Status,
     Upload,
     Verification,
@@ -75,6 +76,7 @@ FULL_STATUS = Status(
     completion_time=NOW,
     attempt=1,
     run=2,
+    source_changes=SourceChanges(1, MD5),
     lost_uploads=1,
     disagreements=1,
     source=Pin(

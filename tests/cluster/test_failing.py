@@ -43,6 +43,31 @@ def test_a_source_that_changes_under_the_copy(world: World):
     assert not world.exists("moving")
 
 
+def test_a_source_that_may_change_is_copied_as_it_is_then(world: World):
+    world.begin("restless", parts="3", onSourceChange="Restart")
+    world.wait_sending("restless")
+    (upload,) = world.uploads("restless")
+    digest = world.fill("restless")
+    # The part that is held carries the old bytes; the next that is read does not any more.
+    world.let_parts_go("restless", "drop")
+    status = world.check_copied("restless", digest)
+    assert (status["attempt"], status["sourceChanges"]["count"]) == (2, 1)
+    assert status["upload"]["id"] != upload
+    assert "SourceChanged" in world.reasons("restless")
+
+
+def test_a_destination_written_before_the_copy_began_anew_is_left_alone(world: World):
+    world.begin("overtaken", parts="3", onSourceChange="Restart")
+    world.wait_sending("overtaken")
+    world.fill("overtaken")
+    world.destination.put_object(Bucket="dst", Key="overtaken", Body=b"theirs")
+    world.let_parts_go("overtaken", "drop")
+    world.wait_condition("overtaken", "Failed", 90)
+    assert world.reason("overtaken") == "DestinationChanged"
+    assert world.destination.get_object(Bucket="dst", Key="overtaken")["Body"].read() == b"theirs"
+    assert world.uploads("overtaken") == []
+
+
 def test_a_destination_that_somebody_else_writes(world: World, data: bytes):
     world.destination_gate.hold(LAST_PART)
     world.copy("raced", "data", to="raced")

@@ -1,16 +1,16 @@
-"""What becomes of a copy that has failed: its upload is kept, and it is tried again."""
+"""What a copy goes through besides copying: it fails and keeps its upload, is tried again, begins anew."""
 
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from multipartcopy.api.spec import OnFailure
-from tests.model.store import Weather
+from multipartcopy.api.spec import OnFailure, OnSourceChange, VerificationMode
+from tests.model.store import Habits, Weather
 from tests.model.wire import Fault, What, script
 from tests.model.world import PART_SIZE, Scenario, World
 
 Begin = Callable[..., World]
-KEEP = OnFailure.KEEP
+KEEP, RESTART = OnFailure.KEEP, OnSourceChange.RESTART
 
 
 @pytest.fixture
@@ -182,3 +182,81 @@ def test_whatever_is_lost_when_another_source_is_found(begin: Begin, call: str, 
     world.operator(0, script(**{call: Fault(what)}))
     ends(world)
     assert world.status["phase"] == "Succeeded"
+
+
+def changes_half_way(world: World) -> None:
+    """Its workers find it out."""
+    world.operator(0)
+    world.controller_syncs()
+    world.pod(0, "starts")
+    world.node_sends(0)
+    world.source_changes()
+    world.copy_on()
+
+
+def test_a_copy_begins_anew_when_its_source_changes(begin: Begin):
+    world = begin(on_source_change=RESTART)
+    changes_half_way(world)
+    world.operator(0)
+    assert (world.status["phase"], world.status["attempt"]) == ("Copying", 2)
+    assert list(world.destination.uploads) == [world.uploads_recorded[1]]
+    ends(world)
+    assert world.status["phase"] == "Succeeded"
+    assert world.status["sourceChanges"] == {"count": 1}
+
+
+def test_it_does_not_begin_anew_for_ever(begin: Begin):
+    world = begin(on_source_change=RESTART)
+    for _ in range(5):
+        changes_half_way(world)
+    world.operator(0)
+    assert world.status["phase"] == "Failed"
+    assert world.status["conditions"][0]["message"].endswith("; it has changed 4 times")
+    world.retry("1")
+    ends(world)
+    assert world.status["phase"] == "Succeeded"
+
+
+def test_what_somebody_has_written_before_it_began_anew_is_left_alone(begin: Begin):
+    world = begin(on_source_change=RESTART)
+    changes_half_way(world)
+    world.stranger_writes()
+    world.operator(0)
+    assert world.status["phase"] == "Failed"
+    assert world.status["conditions"][0]["reason"] == "DestinationChanged"
+
+
+def test_an_empty_copy_begins_anew(begin: Begin):
+    world = begin(size=0, on_source_change=RESTART, source_habits=Habits(md5=False))
+    world.operator(0, script(head_3=Fault(meanwhile=(("source_changes",),))))
+    assert (world.status["phase"], world.status["attempt"]) == ("Succeeded", 2)
+
+
+def test_a_source_that_changes_when_its_copy_is_there_is_a_failure(begin: Begin):
+    world = begin(on_source_change=RESTART, within=True, verification=VerificationMode.READ_BACK)
+    world.operator(0)
+    world.copy_on()
+    world.operator(0)
+    assert "destinationReading" in world.status
+    world.source_changes()
+    world.copy_on()
+    world.operator(0)
+    assert world.status["conditions"][0]["reason"] == "SourceChanged"
+    assert world.status["phase"] == "Failed"
+
+
+CALLS = {"patch_copy_status": 5, "delete_job": 1, "abort": 1, "upload_exists": 1, "head": 3}
+
+
+@pytest.mark.parametrize("what", list(What))
+@pytest.mark.parametrize(
+    "call",
+    [f"{name}_{nth}" if nth else name for name, count in CALLS.items() for nth in range(count)],
+)
+def test_whatever_is_lost_when_it_begins_anew(begin: Begin, call: str, what: What):
+    world = begin(on_source_change=RESTART)
+    changes_half_way(world)
+    world.operator(0, script(**{call: Fault(what)}))
+    ends(world)
+    assert world.status["phase"] == "Succeeded"
+    assert world.status["sourceChanges"] == {"count": 1}

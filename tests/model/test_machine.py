@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from multipartcopy.api.spec import Mode, OnFailure, Overwrite, VerificationMode
+from multipartcopy.api.spec import Mode, OnFailure, OnSourceChange, Overwrite, VerificationMode
 from tests.model.store import Conditions, Habits, Weather
 from tests.model.wire import Event, Fault, What
 from tests.model.world import EDITS, KEY, Scenario, World
@@ -53,6 +53,7 @@ PEOPLE = [
     event("parallelism", st.integers(1, 3)),
     event("streams", st.integers(1, 2)),
     event("bandwidth", st.sampled_from(["4Mi", "9Mi", None])),
+    event("on_source_change", st.sampled_from(OnSourceChange)),
     event("on_failure", st.sampled_from(OnFailure)),
     event("retry", st.sampled_from(["1", "2"])),
     event("resource_deleted"),
@@ -133,6 +134,7 @@ SCENARIOS = st.builds(
     backoff_limit=st.integers(0, 1),
     deadline=st.sampled_from([None, None, None, 600]),
     ttl=st.sampled_from([None, None, None, 60]),
+    on_source_change=st.sampled_from(OnSourceChange),
     on_failure=st.sampled_from(OnFailure),
     retry=st.sampled_from([None, None, "1"]),
     habits=HABITS,

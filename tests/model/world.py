@@ -21,6 +21,7 @@ from multipartcopy.api.report import Report, WorkerError, pack_crcs
 from multipartcopy.api.spec import (
     Mode,
     OnFailure,
+    OnSourceChange,
     Overwrite,
     Reference,
     S3Destination,
@@ -84,6 +85,7 @@ class Scenario:
     backoff_limit: int = 1
     deadline: int | None = None
     ttl: int | None = None
+    on_source_change: OnSourceChange = OnSourceChange.FAIL
     on_failure: OnFailure = OnFailure.ABORT
     retry: str | None = None
     """The annotation, from the beginning."""
@@ -168,6 +170,8 @@ class World:
         """Of the source by ETag, all that it ever was."""
         self.claimed: set[str | None] = set()
         """The ETags that the destination had at our claims."""
+        self.first: tuple[str | None] | None = None
+        """The first of these, since the copy was created or tried again."""
         self.unknowable: set[str] = set()
         """Uploads that came to be when nobody could wait for them any more."""
         self.uploads_recorded: list[str] = []
@@ -207,6 +211,7 @@ class World:
             backoff_limit_per_batch=scenario.backoff_limit,
             active_deadline_seconds=scenario.deadline,
             ttl_seconds_after_finished=scenario.ttl,
+            on_source_change=scenario.on_source_change,
             on_failure=scenario.on_failure,
         )
         self.uid = self.cluster.create_copy(NAME, to_json(spec))
@@ -418,6 +423,9 @@ class World:
     def streams(self, number: int) -> None:
         self.cluster.change_spec(NAME, worker={"streams": number, "resources": {}})
 
+    def on_source_change(self, what: OnSourceChange) -> None:
+        self.cluster.change_spec(NAME, onSourceChange=what)
+
     def on_failure(self, what: OnFailure) -> None:
         self.cluster.change_spec(NAME, onFailure=what)
 
@@ -547,6 +555,8 @@ class World:
     def _is_over(self) -> bool:
         copy = self.cluster.copies.get(NAME)
         held = copy and copy["metadata"].get("finalizers")
+        if copy and copy["status"].get("phase") == "Failed" and self._asked(copy["status"]):
+            return False
         keeps = self.kept and copy["spec"]["onFailure"] == OnFailure.KEEP  # type: ignore[index]
         return self.at_rest and keeps == bool(held) and not self.cluster.jobs
 
@@ -645,17 +655,32 @@ class World:
                 self.violate(f"{upload} comes again")
             self.uploads_recorded.append(upload)
         if "claim" in new:
-            self.claimed.add(new["claim"].get("destinationEtag"))
+            self._check_claim(new["claim"].get("destinationEtag"), new)
         if "completing" in new and "completing" not in old:
             self._check_fence(fenced)
 
+    def _check_claim(self, etag: str | None, new: dict[str, Any]) -> None:
+        """What is protected is what somebody else has written since the copy was first begun."""
+        self.claimed.add(etag)
+        if new.get("resuming") or self.first is None or self.edited:
+            self.first = None if new.get("resuming") else (etag,)
+        elif self.first != (etag,) and self.scenario.overwrite is not Overwrite.ALWAYS:
+            self.violate(f"claimed over {self.first}, and then over {etag}")
+
     def _check_retry(self, old: dict[str, Any], new: dict[str, Any]) -> None:
         """What has failed begins again because somebody asks for it, or ends with its resource."""
-        meta = self.cluster.copies[NAME]["metadata"]
-        asked = meta.get("annotations", {}).get(names.ANNOTATION_RETRY)
-        again = asked not in (None, old.get("handledRetry")) and new.get("handledRetry") == asked
-        if not (again or "deletionTimestamp" in meta or self.edited):
+        asked = self._asked(old)
+        again = asked is not None and new.get("handledRetry") == asked
+        self.first = None
+        deleted = "deletionTimestamp" in self.cluster.copies[NAME]["metadata"]
+        if not (again or deleted or self.edited):
             self.violate(f"begun again, and nobody has asked: {json.dumps(new)}")
+
+    def _asked(self, status: dict[str, Any]) -> str | None:
+        """What the annotation says, if that status does not have it."""
+        annotations = self.cluster.copies[NAME]["metadata"].get("annotations", {})
+        asked: str | None = annotations.get(names.ANNOTATION_RETRY)
+        return asked if asked != status.get("handledRetry") else None
 
     def _check_fence(self, fenced: set[str]) -> None:
         for name, pod in self.cluster.pods.items():

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from multipartcopy.api.report import WorkerError, pack_crcs
-from multipartcopy.api.spec import OnFailure
+from multipartcopy.api.spec import OnFailure, OnSourceChange
 from multipartcopy.api.status import (
+    Claim,
     Destination,
     Failing,
     Intent,
@@ -17,6 +18,7 @@ from multipartcopy.api.status import (
     Plan,
     Reading,
     Retry,
+    SourceChanges,
     Status,
 )
 from multipartcopy.api.task import Read
@@ -212,6 +214,67 @@ BRIEF = replace(KEEP, ttl_seconds_after_finished=0)
 )
 def test_next_step(observed, expected):
     assert type(decide(observed)) is expected
+
+
+RESTART = replace(SPEC, on_source_change=OnSourceChange.RESTART)
+CHANGED = replace(UPLOADING, failing=FAILING, source_changes=SourceChanges(1, "theirs"))
+GONE = replace(CHANGED, claim=None, upload=None, run=0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "status", "recorded"),
+    [
+        (SPEC, UPLOADING, None),
+        (RESTART, UPLOADING, SourceChanges(1, None)),
+        (RESTART, replace(UPLOADING, claim=Claim(SOON, (), "a")), SourceChanges(1, "a")),
+        (
+            RESTART,
+            replace(UPLOADING, source_changes=SourceChanges(2, "b")),
+            SourceChanges(3, "b"),
+        ),
+        (RESTART, READ_MADE, None),
+    ],
+)
+def test_a_change_of_the_source_is_counted_with_what_the_destination_was_at_first(
+    spec, status, recorded
+):
+    step = steps.give_up(facts(status, spec), steps.Reason.SOURCE_CHANGED, "it changed")
+    assert step.status.source_changes == recorded
+    assert step.status.failing
+    other = steps.give_up(facts(status, spec), steps.Reason.REQUEST_REFUSED, "no")
+    assert other.status.source_changes == status.source_changes
+
+
+@pytest.mark.parametrize(
+    ("spec", "status", "phase"),
+    [
+        (RESTART, GONE, Phase.PENDING),
+        (RESTART, replace(EMPTY, failing=FAILING, source_changes=SourceChanges(1)), Phase.PENDING),
+        (RESTART, replace(GONE, source_changes=SourceChanges(3)), Phase.PENDING),
+        (RESTART, replace(GONE, source_changes=SourceChanges(4)), Phase.FAILED),
+        (RESTART, replace(GONE, source_changes=None), Phase.FAILED),
+        (RESTART, replace(GONE, failing=DENIED), Phase.FAILED),
+        (RESTART, replace(GONE, upload=UPLOADING.upload), Phase.FAILED),  # left behind
+        (SPEC, GONE, Phase.FAILED),
+    ],
+)
+def test_a_copy_begins_anew_with_a_changed_source_when_nothing_of_before_is_left(
+    spec, status, phase
+):
+    assert isinstance(decide(facts(CHANGED, spec)), steps.Abort)
+    step = decide(facts(replace(status, handled_retry="1"), spec))
+    assert isinstance(step, steps.Write)
+    assert step.phase is phase
+    if phase is Phase.PENDING:
+        assert step.status == Status(
+            attempt=1,
+            start_time=status.start_time,
+            handled_retry="1",
+            source_changes=status.source_changes,
+        )
+        assert f"time {status.source_changes.count} of at most 3" in step.message
+    elif status.source_changes and status.failing is FAILING:
+        assert f"it has changed {status.source_changes.count} times" in step.message
 
 
 def test_what_has_failed_begins_again_with_nothing_of_before():

@@ -14,7 +14,7 @@ from multipartcopy.api.spec import (
     ServerSideEncryption,
     VerificationMode,
 )
-from multipartcopy.api.status import Claim, Failing, Intent, Phase, Retry, Upload
+from multipartcopy.api.status import Claim, Failing, Intent, Phase, Retry, SourceChanges, Upload
 from multipartcopy.reconcile import outcome
 from multipartcopy.reconcile.decide import EndRun, Inspect, Keep, ListParts, Settle, Wait, Write
 from multipartcopy.reconcile.facts import Limits, format_time
@@ -370,3 +370,22 @@ def test_two_that_are_tried_again_do_not_wait_for_each_other():
     owner = replace(OWNER, uid="0000")
     other = replace(mine, owner=owner)
     assert [outcome.goes_first(other, mine), outcome.goes_first(mine, other)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("overwrite", "there", "reason"),
+    [
+        (Overwrite.IF_DIFFERENT, OTHER, "Claimed"),
+        (Overwrite.IF_DIFFERENT, replace(OTHER, etag="c" * 32), "DestinationChanged"),
+        (Overwrite.IF_DIFFERENT, None, "DestinationChanged"),
+        (Overwrite.IF_DIFFERENT, SOURCE, "AlreadyEqual"),
+        (Overwrite.NEVER, OTHER, "DestinationExists"),
+        (Overwrite.ALWAYS, replace(OTHER, etag="c" * 32), "Claimed"),
+    ],
+)
+def test_what_the_destination_was_at_first_counts_for_another_source_too(overwrite, there, reason):
+    again = replace(NEW, attempt=1, source_changes=SourceChanges(1, OTHER.etag))
+    result = outcome.claim(facts(again, replace(SPEC, overwrite=overwrite)), seen(there))
+    assert result.reason == reason
+    if reason == "Claimed":
+        assert result.status.attempt == 2

@@ -221,6 +221,18 @@ class Failing:
 
 
 @dataclass(frozen=True)
+class SourceChanges:
+    """How often the copy had to begin anew with another source.
+
+    ``destination_etag`` is of the object at the destination when it first began, None for none: another one
+    that is there by now is somebody else's.
+    """
+
+    count: int
+    destination_etag: str | None = None
+
+
+@dataclass(frozen=True)
 class LastFailure:
     reason: str
     message: str
@@ -257,6 +269,7 @@ class Status:
     completion_time: str | None = None
     attempt: int = 0
     run: int = 0
+    source_changes: SourceChanges | None = None
     lost_uploads: int = 0
     """How often a new attempt was begun because the upload of the last was lost."""
     disagreements: int = 0

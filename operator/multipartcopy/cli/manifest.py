@@ -33,6 +33,7 @@ _HELP = {
     "cpu": "limit of a pod",
     "overwrite": "what to do about an object that is there already",
     "verification": "how the bytes are proven to be the same",
+    "on_source_change": "whether to begin anew when the source changes under the copy",
     "on_failure": "what becomes of the parts that have arrived when it fails",
     "suspend": "create it suspended",
     "backoff_limit_per_batch": "failures of a batch's pod in one run",

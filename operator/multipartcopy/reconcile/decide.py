@@ -12,8 +12,8 @@ from multipartcopy.api.conditions import summary
 from multipartcopy.api.quantity import format_bytes
 from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.reasons import Reason, reason_of
-from multipartcopy.api.spec import Mode, OnFailure
-from multipartcopy.api.status import Failing, LastFailure, Phase, Status
+from multipartcopy.api.spec import Mode, OnFailure, OnSourceChange
+from multipartcopy.api.status import Failing, LastFailure, Phase, SourceChanges, Status
 from multipartcopy.api.task import Work
 from multipartcopy.jobs import bytes_per_second, fitting, worker_spec
 from multipartcopy.reconcile import ledger
@@ -564,8 +564,20 @@ def give_up(facts: Facts, reason: str, message: str) -> Write:
     if status.destination_reading:
         message += "; the object was completed, and is left unverified"
     failing = Failing(reason, message, format_time(facts.now))
-    status = replace(status, failing=failing, resuming=False)
+    changes = _source_changes(facts) if reason == Reason.SOURCE_CHANGED else status.source_changes
+    status = replace(status, failing=failing, resuming=False, source_changes=changes)
     return Write(Phase.ABORTING, reason_of(reason), message, status)
+
+
+def _source_changes(facts: Facts) -> SourceChanges | None:
+    """With the one that has just been found, if the copy is to begin anew for it; not once its object is there."""
+    status, before = facts.status, facts.status.source_changes
+    wanted = facts.spec.on_source_change is OnSourceChange.RESTART
+    if status.claim is None or status.destination_reading or not wanted:
+        return before
+    if before is None:
+        return SourceChanges(1, status.claim.destination_etag)
+    return replace(before, count=before.count + 1)
 
 
 def _fail(facts: Facts, failing: Failing, limits: Limits) -> Action:
@@ -582,8 +594,30 @@ def _fail(facts: Facts, failing: Failing, limits: Limits) -> Action:
         if tired:
             return GiveUpAbort(phase, reason, message)
         return Abort(phase, reason, message)
+    if facts.status.source_changes and reason is Reason.SOURCE_CHANGED:
+        if restart := _restart(facts, facts.status.source_changes, limits):
+            return restart
+        message += f"; it has changed {facts.status.source_changes.count} times"
     ended = replace(facts.status, claim=None, failing=None, completion_time=format_time(facts.now))
     return Write(Phase.FAILED, reason, message, ended)
+
+
+def _restart(facts: Facts, changes: SourceChanges, limits: Limits) -> Write | None:
+    """Instead of failing: a new pin, plan and claim. What the destination was at first still counts."""
+    status, most = facts.status, limits.source_changes
+    wanted = facts.spec.on_source_change is OnSourceChange.RESTART
+    # One that could not be aborted is a failure, for all to see.
+    if not wanted or changes.count > most or status.upload:
+        return None
+    anew = Status(
+        attempt=status.attempt,
+        start_time=status.start_time,
+        last_failure=status.last_failure,
+        handled_retry=status.handled_retry,
+        source_changes=changes,
+    )
+    message = f"the source has changed; beginning anew, for time {changes.count} of at most {most}"
+    return Write(Phase.PENDING, Reason.SOURCE_CHANGED, message, anew)
 
 
 def _keeps(facts: Facts, failing: Failing) -> bool:
@@ -660,6 +694,7 @@ def _retry(facts: Facts) -> Write | None:
             failing=None,
             resuming=True,
             lost_uploads=0,
+            source_changes=None,
             retry=None,
             start_time=None,
             completion_time=None,

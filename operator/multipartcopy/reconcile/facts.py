@@ -192,6 +192,8 @@ class Limits:
     max_pods: int = 0
     attempts: int = 3
     """Of which the upload was lost."""
+    source_changes: int = 3
+    """After which a copy that may begins anew."""
     disagreements: int = 3
     denied_runs: int = 5
     denied_grace_seconds: float = 300

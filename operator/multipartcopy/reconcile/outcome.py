@@ -152,6 +152,12 @@ def claim(facts: Facts, seen: Inspection) -> Write:
             if others := keeping.differences(spec, source, seen.destination):
                 message += f"; its {' and '.join(others)} differ, and were left as they are"
             return succeed(facts, status, Reason.ALREADY_EQUAL, message)
+    found = seen.destination.etag if seen.destination else None
+    first = facts.status.source_changes
+    if first and first.destination_etag != found and spec.overwrite is not Overwrite.ALWAYS:
+        what = "written by somebody else" if found else "removed"
+        message = f"{spec.destination.s3} was {what} during the copy; it was left as it is"
+        return give_up(facts, Reason.DESTINATION_CHANGED, message)
     why = relay_because(spec) or seen.unreadable
     if not why and expected.is_open(pin):
         why = "spec.source.expect.checksum can only be compared with bytes that pass"
@@ -172,7 +178,7 @@ def claim(facts: Facts, seen: Inspection) -> Write:
         server_side_refused=seen.unreadable or refused,
         plan=plan,
         attempt=facts.status.attempt + 1,
-        claim=_claim(seen.time, seen.uploads, seen.destination.etag if seen.destination else None),
+        claim=_claim(seen.time, seen.uploads, found),
         start_time=facts.status.start_time or format_time(facts.now),
     )
     message = f"pinned {format_bytes(pin.size)} {pinned_by(pin)}"
