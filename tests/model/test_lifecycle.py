@@ -260,3 +260,39 @@ def test_whatever_is_lost_when_it_begins_anew(begin: Begin, call: str, what: Wha
     ends(world)
     assert world.status["phase"] == "Succeeded"
     assert world.status["sourceChanges"] == {"count": 1}
+
+
+@pytest.mark.parametrize("what", list(What))
+@pytest.mark.parametrize("call", ["complete", "list_parts", "abort", "patch_copy_status"])
+def test_an_upload_that_a_part_has_brought_back_is_replaced(begin: Begin, call: str, what: What):
+    world = begin(habits=Habits(revives=True))
+    world.operator(0)
+    world.pods_send()
+    world.controller_syncs()
+    upload = world.uploads_recorded[0]
+    held = world.destination.uploads[upload].parts
+    world.stranger_aborts()
+    for number, (data, _) in held.items():
+        world.destination.upload_part(upload, number, data)
+    world.copy_on()
+    world.operator(0, script(**{call: Fault(what)}))
+    ends(world)
+    assert (world.status["phase"], world.status["attempt"]) == ("Succeeded", 2)
+    assert world.status["lostUploads"] == 1
+
+
+def test_an_upload_that_is_brought_back_each_time_is_given_up(begin: Begin):
+    world = begin(habits=Habits(revives=True))
+    for _ in range(4):
+        world.operator(0)
+        world.pods_send()
+        held = {key: dict(upload.parts) for key, upload in world.destination.uploads.items()}
+        world.stranger_aborts()
+        for upload, parts in held.items():
+            for number, (data, _) in parts.items():
+                world.destination.upload_part(upload, number, data)
+        world.copy_on()
+    world.operator(0)
+    assert world.status["conditions"][0]["reason"] == "UploadLost"
+    assert "was not as it was created" in world.status["conditions"][0]["message"]
+    assert not world.destination.uploads

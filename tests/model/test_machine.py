@@ -120,6 +120,7 @@ HABITS = st.builds(
     encrypted=st.booleans(),
     metadata=st.booleans(),
     copies=st.sampled_from([True, True, False]),
+    revives=st.booleans(),
 )
 SCENARIOS = st.builds(
     Scenario,

@@ -466,7 +466,7 @@ class World:
         """What is ours: a lifecycle rule."""
         for upload_id, upload in list(self.destination.uploads.items()):
             if upload.ours:
-                del self.destination.uploads[upload_id]
+                self.destination.forget(upload_id)
 
     def edit(self, what: str) -> None:
         """The status by hand."""
@@ -615,6 +615,8 @@ class World:
         if refused:
             return
         pin, source = status.get("source", {}), self.source.objects[KEY]
+        if upload.revived:
+            return
         if status.get("resuming") and source.etag != pin.get("etag"):
             return
         if current and upload.parts and going_on and not done and not self.edited:
@@ -722,6 +724,10 @@ class World:
             return self._fails(node, reason, number, EXIT_RETRY)
         node.done[number] = etag, None if copies else crc64nvme(data)
         self._note(node)
+        upload = self.destination.uploads.get(task.upload_id)
+        current = (self.status or {}).get("upload", {}).get("id")
+        if upload and upload.revived and (self.at_rest or current != task.upload_id):
+            self.unknowable.add(task.upload_id)
         return True
 
     def _skip_stored(self, node: Node) -> None:

@@ -111,6 +111,16 @@ def test_a_new_attempt_keeps_the_pin_and_what_the_destination_was():
     assert outcome.new_attempt(facts(tired), LIMITS).status.failing
 
 
+def test_an_upload_that_was_not_as_it_was_created_says_what_the_store_said():
+    refusal = error(Kind.PERMANENT)
+    for lost in (0, 2):
+        full = replace(FULL, completing=INTENT, lost_uploads=lost)
+        result = outcome.new_attempt(facts(full), LIMITS, refusal)
+        assert (result.reason, result.status.completing) == ("UploadLost", None)
+        assert "not as it was created: destination s3://b/k: Op: Code: words" in result.message
+        assert bool(result.status.failing) is (lost == 2)
+
+
 def test_a_completion_that_lost_its_last_upload_is_not_settled_for_ever():
     tired = replace(FULL, lost_uploads=2, completing=Intent(SIZE, "e", "c"))
     assert outcome.new_attempt(facts(tired), LIMITS).status.completing is None

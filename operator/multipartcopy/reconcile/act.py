@@ -482,6 +482,8 @@ class Effects:
             return changed
         if error:
             memory.unseen_since = None
+            if error.kind is Kind.PERMANENT and self._is_another(facts, store):
+                return self._replace(facts, store, memory, error)
             return settle.unsettled(facts, error, self.limits)
         if memory.unseen_since is None or memory.unseen_since > facts.now:
             memory.unseen_since = facts.now
@@ -489,6 +491,21 @@ class Effects:
             return settle.vanished(facts)
         message = "the store has confirmed the object but does not show it yet"
         return Wait(Phase.COMPLETING, Reason.COMPLETING, message, 2.0)
+
+    @staticmethod
+    def _is_another(facts: Facts, store: Store) -> bool:
+        """Whether the upload is not the one that was created: some stores let a part that arrives during an
+        abort bring it back, without its checksum, and then refuse to complete it.
+        """
+        upload = facts.status.upload
+        return upload is not None and upload.checksum and not store.list_parts(upload.id)[1]
+
+    def _replace(self, facts: Facts, store: Store, memory: Memory, error: S3Error) -> Write | Wait:
+        """With an upload of a new attempt; of a copy of the same bytes nothing else could mend it."""
+        assert facts.status.upload is not None
+        if not self._gone(store, [facts.status.upload.id], memory):
+            return Wait(Phase.COMPLETING, Reason.UPLOAD_LOST, str(error), 2.0)
+        return outcome.new_attempt(facts, self.limits, error)
 
     def _judged(
         self,

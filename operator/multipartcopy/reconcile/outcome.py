@@ -309,16 +309,18 @@ def dropping(facts: Facts, dropped: Iterable[Dropped]) -> Facts:
     return replace_status(facts, dropped=short)
 
 
-def new_attempt(facts: Facts, limits: Limits) -> Write:
+def new_attempt(facts: Facts, limits: Limits, refusal: S3Error | None = None) -> Write:
     """The upload is gone and was not completed by us: make another, a few times.
 
-    The pin stays, and so does what the destination was at the claim.
+    The pin stays, and so does what the destination was at the claim. ``refusal``: why it was of no use any more.
     """
     lost = facts.status.lost_uploads + 1
     if lost >= limits.attempts:
         message = f"the multipart upload vanished {lost} times; is a lifecycle rule aborting it?"
+        message += f" The last was not as it was created: {refusal}" if refusal else ""
         return give_up(replace_status(facts, completing=None), Reason.UPLOAD_LOST, message)
     message = f"the multipart upload of attempt {facts.status.attempt} is gone; beginning a new one"
+    message += f", since it was not as it was created: {refusal}" if refusal else ""
     status = replace(_anew(facts.status), lost_uploads=lost)
     return Write(Phase.PREPARING, Reason.UPLOAD_LOST, message, status)
 
