@@ -133,6 +133,11 @@ class Metrics:
             ["namespace", "name", "endpoint", "bucket", "key", "upload_id", "owner"],
             registry=self.registry,
         )
+        self._kept = Gauge(
+            "multipartcopy_uploads_kept",
+            "How many uploads of failed copies wait for another try, at what their stores charge for their parts?",
+            registry=self.registry,
+        )
         # 0 is told from the start: an increase from nothing to 1 is none to Prometheus.
         self._finished.labels(Phase.SUCCEEDED, Reason.COPIED)
         for reason in _TROUBLES:
@@ -145,6 +150,7 @@ class Metrics:
         self._said: dict[str, tuple[Phase, Reason]] = {}
         self._pods_of: dict[str, Mapping[str, int]] = {}
         self._left: dict[tuple[str, ...], None] = {}
+        self._keeping: set[str] = set()
         self._lock = Lock()
 
     def under_way(self, uid: str, said: tuple[Phase, Reason] | None) -> None:
@@ -177,6 +183,8 @@ class Metrics:
             self._parts.inc(max(0, new_parts - parts))
             self._bytes.inc(max(0, new_size - size))
         if before.upload and after.attempt > before.attempt:
+            self.retried(reason)
+        if before.failing and before.phase is Phase.ABORTING and phase is Phase.PENDING:
             self.retried(reason)
         if after.disagreements > before.disagreements:
             self.retried(Reason.PARTS_DISAGREE)
@@ -216,6 +224,12 @@ class Metrics:
                 oldest = next(iter(self._left))
                 del self._left[oldest]
                 self._left_behind.remove(*oldest)
+
+    def kept(self, uid: str, upload: bool) -> None:
+        """Whether the resource has failed and keeps its upload, as last seen."""
+        with self._lock:
+            (self._keeping.add if upload else self._keeping.discard)(uid)
+            self._kept.set(len(self._keeping))
 
     def serve(self, address: str, port: int) -> WSGIServer:
         """Answer scrapes, at every path, in threads that end with the process. Raises ListenError."""

@@ -8,12 +8,13 @@ import pytest
 
 from multipartcopy.api.codec import to_json
 from multipartcopy.api.conditions import summarize
+from multipartcopy.api.names import ANNOTATION_RETRY
 from multipartcopy.api.reasons import Reason
-from multipartcopy.api.status import Destination, Phase, Status
+from multipartcopy.api.status import Destination, Phase, Pin, Status
 from multipartcopy.jobs import Image
 from multipartcopy.kube import connect
 from multipartcopy.reconcile.act import Effects, Memory
-from multipartcopy.reconcile.decide import decide
+from multipartcopy.reconcile.decide import Write, decide
 from multipartcopy.reconcile.facts import Limits
 from multipartcopy.reconcile.observe import observe
 from tests.apiserver.kubectl import Kubectl
@@ -27,6 +28,12 @@ def apply(kubectl: Kubectl, manager: str, copy: dict[str, Any]) -> dict[str, Any
     options = ("--server-side", f"--field-manager={manager}", "--output=json")
     applied: dict[str, Any] = json.loads(kubectl("apply", *options, "-f-", stdin=copy))
     return applied
+
+
+def failed() -> Status:
+    said = summarize(Phase.FAILED, "SourceChanged", "m", generation=1, now=NOW, before=())
+    pin = Pin(MD5, 1)
+    return replace(FAILED, phase=Phase.FAILED, conditions=said, observed_generation=1, source=pin)
 
 
 def ended(kubectl: Kubectl, phase: Phase) -> str:
@@ -62,6 +69,38 @@ def test_a_wait_is_not_kept_waiting_by_a_change_after_the_end(
     seen = observe(kube, kubectl.namespace, name, memory)
     Effects(kube, Image("i"), None, Limits()).perform(decide(seen), seen, memory)
     kubectl(*wait)
+
+
+def looked_at(kubectl: Kubectl, name: str) -> dict[str, Any]:
+    """By the operator, once; what it is then."""
+    kube, memory = connect(), Memory()
+    assert kubectl.namespace
+    seen = observe(kube, kubectl.namespace, name, memory)
+    action = decide(seen)
+    if isinstance(action, Write):
+        Effects(kube, Image("i"), None, Limits()).perform(action, seen, memory)
+    return kubectl.get(name)
+
+
+def test_what_is_tried_again_by_a_manifest_is_tried_once(kubectl: Kubectl) -> None:
+    """The value stays in Git, and is applied again and again."""
+    copy = manifest()
+    copy["metadata"]["annotations"] = {ANNOTATION_RETRY: "2026-01-01"}
+    name = copy["metadata"]["name"]
+    kubectl("apply", "-f-", stdin=copy)
+    kubectl.patch_status(name, to_json(failed()))
+    kubectl("wait", f"mpc/{name}", "--for=condition=Failed", "--timeout=0")
+    after = looked_at(kubectl, name)["status"]
+    assert (after["phase"], after["handledRetry"]) == ("Pending", "2026-01-01")
+    assert "completionTime" not in after
+    assert "source" not in after
+    kubectl("wait", f"mpc/{name}", "--for=condition=Failed=False", "--timeout=0")
+    kubectl.patch_status(name, to_json(replace(failed(), handled_retry="2026-01-01")))
+    before = kubectl.get(name)
+    kubectl("apply", "-f-", stdin=copy)
+    assert looked_at(kubectl, name) == before
+    kubectl("annotate", f"mpc/{name}", "--overwrite", f"{ANNOTATION_RETRY}=2026-01-02")
+    assert looked_at(kubectl, name)["status"]["handledRetry"] == "2026-01-02"
 
 
 def test_two_managers_do_not_conflict(kubectl: Kubectl) -> None:

@@ -91,6 +91,12 @@ ACCEPTED: dict[str, Changes] = {
     "each part's MD5": {"verification": "PartMD5"},
     "a second reading": {"verification": "ReadBack"},
     "no proof": {"verification": "None"},
+    "a source that may change": {"onSourceChange": "Restart"},
+    "a URL that may change": {
+        "source": {"http": {"url": "https://h/a"}},
+        "onSourceChange": "Restart",
+    },
+    "an upload that stays": {"onFailure": "Keep", "ttlSecondsAfterFinished": 0},
     "through the workers": {"mode": "Relay"},
     "by the store at AWS": {"mode": "ServerSide", f"{SOURCE}.region": "eu-central-1"},
     "by the store at one endpoint": {
@@ -406,6 +412,12 @@ REFUSED: dict[str, tuple[Changes, str]] = {
         "write a requests.cpu that is not above limits.cpu",
     ),
     "overwrite": ({"overwrite": "Yes"}, '"IfDifferent", "Always", "Never"'),
+    "no word for a change": ({"onSourceChange": "Ignore"}, 'supported values: "Fail", "Restart"'),
+    "another version of a version": (
+        {f"{SOURCE}.versionId": "v1", "onSourceChange": "Restart"},
+        "a version never changes: write onSourceChange Fail, or a source without versionId",
+    ),
+    "no word for a failure": ({"onFailure": "Ignore"}, 'supported values: "Abort", "Keep"'),
     "verification": ({"verification": "Full"}, '"Auto", "PartMD5", "ReadBack", "None"'),
     "mode": ({"mode": "Copy"}, '"Auto", "Relay", "ServerSide"'),
     "by the store at two endpoints": (
@@ -553,6 +565,8 @@ def test_defaults_are_written_into_the_resource(kubectl: Kubectl) -> None:
             "storageClass": "Ignore",
         },
         "verification": "Auto",
+        "onSourceChange": "Fail",
+        "onFailure": "Abort",
         "suspend": False,
         "backoffLimitPerBatch": 3,
     }
@@ -623,6 +637,8 @@ def test_a_url_is_immutable(kubectl: Kubectl, change: Changes) -> None:
         {"backoffLimitPerBatch": 6},
         {"activeDeadlineSeconds": 60},
         {"ttlSecondsAfterFinished": 60},
+        {"onFailure": "Keep"},
+        {"onSourceChange": "Restart"},
     ],
     ids=str,
 )

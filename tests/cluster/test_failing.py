@@ -3,7 +3,7 @@
 import secrets
 
 from dev import lab
-from tests.cluster.world import MiB, World
+from tests.cluster.world import LIGHT, MiB, World
 
 LAST_PART = r"PUT .*partNumber=40&"
 
@@ -42,6 +42,31 @@ def test_a_source_that_changes_under_the_copy(world: World):
     assert world.status("moving")["progress"]["partsTotal"] == 20
     assert world.uploads("moving") == []
     assert not world.exists("moving")
+
+
+def test_a_source_that_may_change_is_copied_as_it_is_then(world: World):
+    world.begin("restless", parts="3", onSourceChange="Restart")
+    world.wait_sending("restless")
+    (upload,) = world.uploads("restless")
+    digest = world.fill("restless")
+    # The part that is held carries the old bytes; the next that is read does not any more.
+    world.let_parts_go("restless", "drop")
+    status = world.check_copied("restless", digest)
+    assert (status["attempt"], status["sourceChanges"]["count"]) == (2, 1)
+    assert status["upload"]["id"] != upload
+    assert "SourceChanged" in world.reasons("restless")
+
+
+def test_a_destination_written_before_the_copy_began_anew_is_left_alone(world: World):
+    world.begin("overtaken", parts="3", onSourceChange="Restart")
+    world.wait_sending("overtaken")
+    world.fill("overtaken")
+    world.destination.put_object(Bucket="dst", Key="overtaken", Body=b"theirs")
+    world.let_parts_go("overtaken", "drop")
+    world.wait_condition("overtaken", "Failed", 90)
+    assert world.reason("overtaken") == "DestinationChanged"
+    assert world.destination.get_object(Bucket="dst", Key="overtaken")["Body"].read() == b"theirs"
+    assert world.uploads("overtaken") == []
 
 
 def test_a_destination_that_somebody_else_writes(world: World, data: bytes):
@@ -85,6 +110,29 @@ def test_an_upload_that_a_stranger_aborts_is_begun_again(world: World, data: byt
     status = world.wait_condition("lost", "Complete")
     assert status["attempt"] == 2
     assert world.sha256("lost") == sha256
+
+
+def test_an_upload_that_a_part_brings_back_is_begun_again(world: World):
+    """The store is just taking the part in when a stranger aborts: it then refuses to complete the upload."""
+    digest = world.fill("revived")
+    slow = {"kind": "trickle", "at": "request-body", "bytes_per_second": MiB // 2}
+    match = r"^PUT /dst/revived\?.*partNumber=1&"
+    world.destination_gate.add({"name": "slow", "match": match, "times": 1, "do": slow})
+    world.copy("revived", "revived", parallelism=1, worker=LIGHT)
+
+    def the_others() -> str | None:
+        for upload in world.uploads("revived"):
+            answer = world.destination.list_parts(Bucket="dst", Key="revived", UploadId=upload)
+            if len(answer.get("Parts", [])) == 3:
+                return upload
+        return None
+
+    upload = lab.wait_until("all parts but the first", the_others, 60)
+    world.destination.abort_multipart_upload(Bucket="dst", Key="revived", UploadId=upload)
+    lab.wait_until("the upload back", lambda: upload in world.uploads("revived"), 60)
+    status = world.check_copied("revived", digest)
+    assert (status["attempt"], status["lostUploads"]) == (2, 1)
+    assert "UploadLost" in world.reasons("revived")
 
 
 def test_a_time_to_live_after_the_end(world: World, data: bytes):

@@ -157,6 +157,12 @@ class Cluster:
             if self._store(name, body):
                 self.copies[name]["metadata"]["generation"] += 1
 
+    def annotate(self, name: str, annotation: str, value: str) -> None:
+        if name in self.copies:
+            body = self.get_copy(name)
+            body["metadata"].setdefault("annotations", {})[annotation] = value
+            self._store(name, body)
+
     def edit_status(self, name: str, edit: Callable[[Body], Body]) -> bool:
         """By hand; whether the API server took it."""
         if name not in self.copies:

@@ -44,6 +44,7 @@ class Habits:
     """``repeats``: a Complete of an upload that is completed already answers 200 and its ETag.
 
     ``md5``: of the ETags; where they are none, ``encrypted`` says that the store names the key that makes them so.
+    ``revives``: a part that arrives late brings its upload back, without its checksum, never to be completed.
     ``copies``: it copies parts by itself; ``pins``: it heeds the source's ETag in that.
     """
 
@@ -55,6 +56,7 @@ class Habits:
     metadata: bool = True
     copies: bool = True
     pins: bool = True
+    revives: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Multipart:
     checksum: bool = False
     metadata: Mapping[str, str] = field(default_factory=dict)
     parts: dict[int, tuple[bytes, str]] = field(default_factory=dict)
+    revived: bool = False
 
 
 @dataclass
@@ -92,6 +95,7 @@ class Bucket:
     objects: dict[str, Object] = field(default_factory=dict)
     uploads: dict[str, Multipart] = field(default_factory=dict)
     completed: dict[str, str] = field(default_factory=dict)
+    aborted: dict[str, Multipart] = field(default_factory=dict)
     _serial: int = 0
 
     # What the operator asks for.
@@ -141,7 +145,11 @@ class Bucket:
     def abort(self, upload_id: str) -> None:
         self._let_in("AbortMultipartUpload")
         if upload_id in self.uploads:
-            self.aborting(self.uploads.pop(upload_id))
+            self.aborting(self.uploads[upload_id])
+            self.forget(upload_id)
+
+    def forget(self, upload_id: str) -> None:
+        self.aborted[upload_id] = self.uploads.pop(upload_id)
 
     def complete(
         self,
@@ -159,6 +167,8 @@ class Bucket:
             return self.completed[upload_id]
         self._meet(operation, key, precondition)
         upload = self._upload(operation, upload_id)
+        if upload.revived:
+            self._refuse(operation, Kind.PERMANENT, "InvalidRequest")
         data = b""
         for part in parts:
             body, etag = upload.parts.get(part.number, (b"", ""))
@@ -195,6 +205,10 @@ class Bucket:
     # What a worker asks for.
 
     def upload_part(self, upload_id: str, number: int, data: bytes) -> str:
+        if self.habits.revives and upload_id in self.aborted and upload_id not in self.uploads:
+            before = self.aborted[upload_id]
+            again = Multipart(upload_id, before.key, self.now(), before.ours, revived=True)
+            self.uploads[upload_id] = again
         upload = self._upload("UploadPart", upload_id)
         etag = self._etag(data)
         upload.parts[number] = (data, etag)

@@ -52,6 +52,7 @@ def test_an_upload_that_lost_a_race_is_named_though_its_maker_died(begin: Begin)
 def test_what_an_edited_status_lacks_is_made_anew(begin: Begin, field: str):
     world = begin()
     world.operator(0)
+    world.controller_syncs()
     world.pod(0, "starts")
     world.node_sends(0)
     world.operator(0)
@@ -72,6 +73,7 @@ def test_nothing_is_published_on_what_an_edited_status_lacks(begin: Begin, field
 def test_parts_of_another_source_are_never_mixed_in(begin: Begin, fields: list[str]):
     world = begin()
     world.operator(0)
+    world.controller_syncs()
     world.pod(0, "starts")
     world.node_sends(0)
     world.operator(0)
@@ -104,6 +106,7 @@ def test_an_object_removed_after_a_lost_answer_is_not_waited_for_without_end(beg
 def test_a_source_that_changed_is_seen_though_the_store_copies_whatever_is_there(begin: Begin):
     world = begin(within=True, habits=Habits(pins=False))
     world.operator(0)
+    world.controller_syncs()
     world.pod(0, "starts")
     world.node_sends(0)
     world.source_changes()

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from multipartcopy.api.spec import Mode, Overwrite, VerificationMode
+from multipartcopy.api.spec import Mode, OnFailure, OnSourceChange, Overwrite, VerificationMode
 from tests.model.store import Conditions, Habits, Weather
 from tests.model.wire import Event, Fault, What
 from tests.model.world import EDITS, KEY, MEMORIES, Scenario, World
@@ -54,6 +54,9 @@ PEOPLE = [
     event("streams", st.integers(1, 2)),
     event("max_memory", st.sampled_from(MEMORIES)),
     event("bandwidth", st.sampled_from(["4Mi", "9Mi", None])),
+    event("on_source_change", st.sampled_from(OnSourceChange)),
+    event("on_failure", st.sampled_from(OnFailure)),
+    event("retry", st.sampled_from(["1", "2"])),
     event("resource_deleted"),
     event("job_deleted"),
 ]
@@ -118,6 +121,7 @@ HABITS = st.builds(
     encrypted=st.booleans(),
     metadata=st.booleans(),
     copies=st.sampled_from([True, True, False]),
+    revives=st.booleans(),
 )
 SCENARIOS = st.builds(
     Scenario,
@@ -133,6 +137,9 @@ SCENARIOS = st.builds(
     max_memory=st.sampled_from(MEMORIES),
     deadline=st.sampled_from([None, None, None, 600]),
     ttl=st.sampled_from([None, None, None, 60]),
+    on_source_change=st.sampled_from(OnSourceChange),
+    on_failure=st.sampled_from(OnFailure),
+    retry=st.sampled_from([None, None, "1"]),
     habits=HABITS,
     source_habits=HABITS,
     store_clock=st.sampled_from([0, 0, -600, 600]),

@@ -21,6 +21,8 @@ from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import Report, WorkerError, pack_crcs
 from multipartcopy.api.spec import (
     Mode,
+    OnFailure,
+    OnSourceChange,
     Overwrite,
     Reference,
     S3Destination,
@@ -89,6 +91,10 @@ class Scenario:
     max_memory: str | None = None
     deadline: int | None = None
     ttl: int | None = None
+    on_source_change: OnSourceChange = OnSourceChange.FAIL
+    on_failure: OnFailure = OnFailure.ABORT
+    retry: str | None = None
+    """The annotation, from the beginning."""
     habits: Habits = field(default_factory=Habits)
     source_habits: Habits = field(default_factory=Habits)
     store_clock: int = 0
@@ -170,6 +176,8 @@ class World:
         """Of the source by ETag, all that it ever was."""
         self.claimed: set[str | None] = set()
         """The ETags that the destination had at our claims."""
+        self.first: tuple[str | None] | None = None
+        """The first of these, since the copy was created or tried again."""
         self.unknowable: set[str] = set()
         """Uploads that came to be when nobody could wait for them any more."""
         self.uploads_recorded: list[str] = []
@@ -209,8 +217,12 @@ class World:
             backoff_limit_per_batch=scenario.backoff_limit,
             active_deadline_seconds=scenario.deadline,
             ttl_seconds_after_finished=scenario.ttl,
+            on_source_change=scenario.on_source_change,
+            on_failure=scenario.on_failure,
         )
         self.uid = self.cluster.create_copy(NAME, to_json(spec))
+        if scenario.retry:
+            self.retry(scenario.retry)
         self._stack.enter_context(_real_code_in(self))
 
     def close(self) -> None:
@@ -232,6 +244,10 @@ class World:
     @property
     def at_rest(self) -> bool:
         return self.status is None or from_json(Status, self.status).over
+
+    @property
+    def kept(self) -> bool:
+        return self.status is not None and from_json(Status, self.status).kept
 
     # What can happen.
 
@@ -420,6 +436,16 @@ class World:
         if copy := self.cluster.copies.get(NAME):
             self.cluster.change_spec(NAME, worker=copy["spec"]["worker"] | changes)
 
+    def on_source_change(self, what: OnSourceChange) -> None:
+        self.cluster.change_spec(NAME, onSourceChange=what)
+
+    def on_failure(self, what: OnFailure) -> None:
+        self.cluster.change_spec(NAME, onFailure=what)
+
+    def retry(self, value: str) -> None:
+        """It may be said again, and then asks for nothing."""
+        self.cluster.annotate(NAME, names.ANNOTATION_RETRY, value)
+
     def resource_deleted(self) -> None:
         if NAME in self.cluster.copies:
             self.cluster.delete_copy(NAME)
@@ -453,7 +479,7 @@ class World:
         """What is ours: a lifecycle rule."""
         for upload_id, upload in list(self.destination.uploads.items()):
             if upload.ours:
-                del self.destination.uploads[upload_id]
+                self.destination.forget(upload_id)
 
     def edit(self, what: str) -> None:
         """The status by hand."""
@@ -503,11 +529,27 @@ class World:
         # A copy that gives up between completing and reading again says so.
         failed = '"phase": "Failed"' in said and "is left unverified" not in said
         excused = self.edited or self.published_late or not self._can_tell()
+        # What one try has left, another may have found there.
+        excused = excused or (there is not None and there.etag in self.claimed)
         if failed and there and there.ours and not excused:
             self.violate(f"it has failed, and the object is ours: {said}")
         self._judge()
         TALLY["worlds"] += 1
         TALLY["gone" if self.status is None else self.status["phase"]] += 1
+        if self.kept:
+            self._throw_away()
+
+    def _throw_away(self) -> None:
+        """What a failed copy has kept goes with it."""
+        TALLY["kept"] += 1
+        self.log.clear()
+        named = (self.status or {})["upload"]["id"]
+        self.resource_deleted()
+        for number in (0, 1, 0):
+            self.operator(number)
+        if self.status is not None or named in self.destination.uploads:
+            self.violate(f"{named} was kept, and stays when its copy is deleted")
+        self._judge()
 
     def _mend(self) -> None:
         while self.late:
@@ -526,7 +568,10 @@ class World:
     def _is_over(self) -> bool:
         copy = self.cluster.copies.get(NAME)
         held = copy and copy["metadata"].get("finalizers")
-        return self.at_rest and not held and not self.cluster.jobs
+        if copy and copy["status"].get("phase") == "Failed" and self._asked(copy["status"]):
+            return False
+        keeps = self.kept and copy["spec"]["onFailure"] == OnFailure.KEEP  # type: ignore[index]
+        return self.at_rest and keeps == bool(held) and not self.cluster.jobs
 
     def _left_behind(self) -> list[str]:
         """Uploads of ours that neither status nor Event nor log names."""
@@ -582,6 +627,11 @@ class World:
         refused = status.get("mode") == "ServerSide" and "lastFailure" in status
         if refused:
             return
+        pin, source = status.get("source", {}), self.source.objects[KEY]
+        if upload.revived:
+            return
+        if status.get("resuming") and source.etag != pin.get("etag"):
+            return
         if current and upload.parts and going_on and not done and not self.edited:
             self.violate(f"{upload.id} was aborted in the middle of its copy")
 
@@ -603,8 +653,11 @@ class World:
         }
         if states != {kind: str(state) for kind, state in wanted.items()}:
             self.violate(f"{phase} with {states}")
-        if phase in AT_REST and "completionTime" not in new:
-            self.violate(f"{phase} at no time")
+        deleted = "deletionTimestamp" in self.cluster.copies[NAME]["metadata"]
+        if (phase in AT_REST) != ("completionTime" in new) and not (self.edited or deleted):
+            self.violate(f"{phase} with the completion time {new.get('completionTime')}")
+        if old.get("phase") == "Failed" != phase:
+            self._check_retry(old, new)
         if phase == "Succeeded" and old.get("phase") != "Succeeded":
             proven = new["verification"]["result"] == Result.VERIFIED or not self.flipped
             if proven and not self._is_pinned(new, shown):
@@ -618,7 +671,7 @@ class World:
                 self.violate(f"{upload} comes again")
             self.uploads_recorded.append(upload)
         if "claim" in new:
-            self.claimed.add(new["claim"].get("destinationEtag"))
+            self._check_claim(new["claim"].get("destinationEtag"), new)
         if "completing" in new and "completing" not in old:
             self._check_fence(fenced)
 
@@ -631,6 +684,29 @@ class World:
             self.violate(f"the workers' memory goes from {old} to {new}")
         elif parse_bytes(new) > MOST_MEMORY:
             self.violate(f"the workers may have {new}")
+
+    def _check_claim(self, etag: str | None, new: dict[str, Any]) -> None:
+        """What is protected is what somebody else has written since the copy was first begun."""
+        self.claimed.add(etag)
+        if new.get("resuming") or self.first is None or self.edited:
+            self.first = None if new.get("resuming") else (etag,)
+        elif self.first != (etag,) and self.scenario.overwrite is not Overwrite.ALWAYS:
+            self.violate(f"claimed over {self.first}, and then over {etag}")
+
+    def _check_retry(self, old: dict[str, Any], new: dict[str, Any]) -> None:
+        """What has failed begins again because somebody asks for it, or ends with its resource."""
+        asked = self._asked(old)
+        again = asked is not None and new.get("handledRetry") == asked
+        self.first = None
+        deleted = "deletionTimestamp" in self.cluster.copies[NAME]["metadata"]
+        if not (again or deleted or self.edited):
+            self.violate(f"begun again, and nobody has asked: {json.dumps(new)}")
+
+    def _asked(self, status: dict[str, Any]) -> str | None:
+        """What the annotation says, if that status does not have it."""
+        annotations = self.cluster.copies[NAME]["metadata"].get("annotations", {})
+        asked: str | None = annotations.get(names.ANNOTATION_RETRY)
+        return asked if asked != status.get("handledRetry") else None
 
     def _check_fence(self, fenced: set[str]) -> None:
         for name, pod in self.cluster.pods.items():
@@ -672,6 +748,10 @@ class World:
             return self._fails(node, reason, number, EXIT_RETRY)
         node.done[number] = etag, None if copies else crc64nvme(data)
         self._note(node)
+        upload = self.destination.uploads.get(task.upload_id)
+        current = (self.status or {}).get("upload", {}).get("id")
+        if upload and upload.revived and (self.at_rest or current != task.upload_id):
+            self.unknowable.add(task.upload_id)
         return True
 
     def _skip_stored(self, node: Node) -> None:

@@ -4,13 +4,21 @@ The cluster is a stub that knows one Secret: what is tried here is between the o
 """
 
 import hashlib
+import http.client
 import secrets
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 import pytest
 from awscrt.checksums import crc64nvme
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials as BotoCredentials
 
 from dev.servers import ACCESS_KEY, LOOPBACK, SECRET_KEY, Server
+from multipartcopy.api.report import encode_crc
 from multipartcopy.api.spec import (
     Overwrite,
     Reference,
@@ -367,3 +375,44 @@ def test_the_cross_check_wants_every_part(server: Server):
     assert [type(p) for p in listed] == [StoredPart, StoredPart]
     result = outcome.intend(copy.facts, listed[:1], Limits())
     assert result.reason == "PartsDisagree"
+
+
+def send_while(copy: Copy, upload: str, number: int, body: bytes, meanwhile: Callable[[], object]):
+    """A part of which all but the last byte is at the store when something else happens."""
+    place = f"/{copy.bucket}/to?partNumber={number}&uploadId={upload}"
+    request = AWSRequest(
+        "PUT", copy.server.endpoint + place, {"Content-Length": str(len(body))}, body
+    )
+    request.headers["x-amz-checksum-crc64nvme"] = encode_crc(crc64nvme(body))
+    S3SigV4Auth(BotoCredentials(ACCESS_KEY, SECRET_KEY), "s3", "us-east-1").add_auth(request)
+    host = urlsplit(copy.server.endpoint).netloc
+    with closing(http.client.HTTPConnection(host, timeout=30)) as connection:
+        connection.putrequest("PUT", place)
+        for name, value in request.headers.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        connection.send(body[:-1])
+        meanwhile()
+        connection.send(body[-1:])
+        answer = connection.getresponse()
+        assert answer.status == 200, answer.read()
+
+
+def test_an_upload_that_a_part_has_brought_back_is_replaced(versitygw: Server):
+    """By a part that the store was taking in when somebody aborted the upload."""
+    copy = ready(versitygw, Overwrite.NEVER)
+    assert copy.facts.status.upload
+    upload = copy.facts.status.upload.id
+    first, second = copy.data[:PART], copy.data[PART:]
+    send_while(copy, upload, 1, first, lambda: copy.store.abort(upload))
+    client = versitygw.client()
+    client.upload_part(Bucket=copy.bucket, Key="to", UploadId=upload, PartNumber=2, Body=second)
+    parts, checksum = copy.store.list_parts(upload)
+    assert ([part.number for part in parts], checksum) == ([1, 2], False)
+    result = copy.do(SETTLE)
+    assert isinstance(result, Write)
+    assert (result.reason, result.status.attempt) == ("UploadLost", CLAIMED.attempt + 1)
+    assert "was not as it was created" in result.message
+    assert (result.status.upload, result.status.completing) == (None, None)
+    assert copy.store.list_uploads()[0] == []
+    assert copy.store.head_or_none() is None

@@ -47,7 +47,7 @@ FULL = with_parts(UPLOADING, range(1, 21))
 
 
 def facts(status: Status = NEW, spec: Spec = SPEC, **changes: object) -> Facts:
-    """``finalizer`` and ``deleted_at`` go to the resource, the rest to the facts; it is a second past ``NOW``."""
+    """``finalizer``, ``retry`` and ``deleted_at`` go to the resource, the rest to the facts. A second past ``NOW``."""
     resource = Resource(
         owner=OWNER,
         generation=1,
@@ -56,6 +56,7 @@ def facts(status: Status = NEW, spec: Spec = SPEC, **changes: object) -> Facts:
         status=status,
         created=NOW,
         finalizer=bool(changes.pop("finalizer", True)),
+        retry=changes.pop("retry", None),  # type: ignore[arg-type]
         deleted_at=changes.pop("deleted_at", None),  # type: ignore[arg-type]
     )
     now = changes.pop("now", NOW + timedelta(seconds=1))

@@ -130,6 +130,18 @@ def test_the_operator_does_what_the_actions_are_called() -> None:
     assert (end.phase, end.reason) == (Phase.ABORTING, Reason.DEADLINE_EXCEEDED)
 
 
+def test_a_copy_that_has_failed_is_tried_again_once_for_each_failure():
+    failed = phases.written(Phase.FAILED).body
+    assert failed
+    asked = act("retry", failed)
+    step = decided(asked)
+    assert isinstance(step, steps.Write)
+    assert (step.phase, step.status.completion_time) == (Phase.PENDING, None)
+    assert act("retry", asked) == asked
+    asked["status"]["handledRetry"] = step.status.handled_retry
+    assert isinstance(decided(act("retry", asked)), steps.Write), "it has failed in the same second"
+
+
 def test_a_suspended_copy_that_is_terminated_is_resumed_for_its_deadline() -> None:
     suspended = phases.written(Phase.SUSPENDED).body
     assert suspended

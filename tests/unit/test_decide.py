@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from multipartcopy.api.report import WorkerError, pack_crcs
+from multipartcopy.api.spec import OnFailure, OnSourceChange
 from multipartcopy.api.status import (
+    Claim,
     Destination,
     Failing,
     Intent,
@@ -16,6 +18,7 @@ from multipartcopy.api.status import (
     Plan,
     Reading,
     Retry,
+    SourceChanges,
     Status,
 )
 from multipartcopy.api.task import Read
@@ -64,6 +67,13 @@ KNOWN = replace(FULL, last_failure=LastFailure("WorkerFailed", "lost", time=form
 LOST = pod("", code=-1, disrupted="the node is gone")
 AWAY = (steps.Reason.DESTINATION_UNAVAILABLE, "away")
 ONE = report("1", range(1, 2))
+KEEP = replace(SPEC, on_failure=OnFailure.KEEP)
+DENIED = Failing("AccessDenied", "no", format_time(NOW))
+GIVEN_UP = replace(UPLOADING, failing=DENIED)
+FAILED = replace(NEW, phase=Phase.FAILED, attempt=1, completion_time=SOON)
+KEPT = replace(GIVEN_UP, phase=Phase.FAILED, completion_time=SOON)
+RESUMING = replace(UPLOADING, phase=Phase.PENDING, start_time=None, resuming=True)
+BRIEF = replace(KEEP, ttl_seconds_after_finished=0)
 
 
 @pytest.mark.parametrize(
@@ -163,10 +173,128 @@ ONE = report("1", range(1, 2))
             facts(SUCCEEDED, replace(SPEC, ttl_seconds_after_finished=0), finalizer=False),
             steps.DeleteResource,
         ),
+        # Keeping the upload of what has failed.
+        (facts(GIVEN_UP, KEEP, jobs=(job(),)), steps.DeleteJobs),
+        (facts(GIVEN_UP, KEEP, pods=(pod(),)), steps.Wait),
+        (facts(GIVEN_UP, KEEP), steps.Keep),
+        (facts(GIVEN_UP, KEEP, trouble=AWAY, now=LATER), steps.Keep),
+        (facts(GIVEN_UP, KEEP, strays=STRAYS), steps.AbortStrays),
+        (facts(GIVEN_UP, KEEP, strays=STRAYS, trouble=AWAY, now=LATER), steps.GiveUpAbort),
+        (facts(GIVEN_UP, KEEP, deleted_at=NOW), steps.Abort),
+        (facts(replace(CLAIMED, failing=DENIED), KEEP), steps.Abort),
+        (facts(replace(UPLOADING, failing=FAILING), KEEP), steps.Abort),
+        (facts(replace(READ_MADE, failing=DENIED), KEEP), steps.Abort),
+        (facts(replace(GIVEN_UP, plan=None), KEEP), steps.Abort),
+        (facts(KEPT, KEEP, jobs=(job(),)), steps.DeleteJobs),
+        (facts(KEPT, KEEP), steps.Wait),
+        (facts(KEPT, KEEP, trouble=AWAY, now=LATER), steps.Wait),
+        (facts(KEPT, KEEP, strays=STRAYS), steps.AbortStrays),
+        (facts(KEPT), steps.Abort),
+        (facts(KEPT, trouble=AWAY, now=LATER), steps.Abort),
+        (facts(KEPT, BRIEF), steps.DeleteResource),
+        (facts(KEPT, KEEP, deleted_at=NOW), steps.Abort),
+        (facts(replace(KEPT, phase=Phase.PENDING), KEEP), steps.Keep),
+        (facts(replace(KEPT, failing=None), KEEP), steps.StartRun),
+        # Trying again.
+        (facts(FAILED, retry="1"), steps.Write),
+        (facts(replace(FAILED, handled_retry="1"), retry="1"), steps.RemoveFinalizer),
+        (facts(FAILED, retry="1", deleted_at=NOW), steps.RemoveFinalizer),
+        (facts(KEPT, KEEP, retry="1"), steps.Write),
+        (facts(KEPT, retry="1"), steps.Write),
+        (facts(replace(KEPT, handled_retry="1"), KEEP, retry="1"), steps.Wait),
+        (facts(GIVEN_UP, retry="1"), steps.Abort),
+        (facts(UPLOADING, retry="1"), steps.StartRun),
+        (facts(SUCCEEDED, retry="1"), steps.RemoveFinalizer),
+        (facts(RESUMING), steps.Resume),
+        (facts(RESUMING, finalizer=False), steps.AddFinalizer),
+        (facts(RESUMING, SUSPENDED), steps.Wait),
+        (facts(RESUMING, deleted_at=NOW), steps.Abort),
+        (facts(replace(RESUMING, failing=DENIED), KEEP), steps.Keep),
+        (facts(replace(RESUMING, claim=None)), steps.Write),
     ],
 )
 def test_next_step(observed, expected):
     assert type(decide(observed)) is expected
+
+
+RESTART = replace(SPEC, on_source_change=OnSourceChange.RESTART)
+CHANGED = replace(UPLOADING, failing=FAILING, source_changes=SourceChanges(1, "theirs"))
+GONE = replace(CHANGED, claim=None, upload=None, run=0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "status", "recorded"),
+    [
+        (SPEC, UPLOADING, None),
+        (RESTART, UPLOADING, SourceChanges(1, None)),
+        (RESTART, replace(UPLOADING, claim=Claim(SOON, (), "a")), SourceChanges(1, "a")),
+        (
+            RESTART,
+            replace(UPLOADING, source_changes=SourceChanges(2, "b")),
+            SourceChanges(3, "b"),
+        ),
+        (RESTART, READ_MADE, None),
+    ],
+)
+def test_a_change_of_the_source_is_counted_with_what_the_destination_was_at_first(
+    spec, status, recorded
+):
+    step = steps.give_up(facts(status, spec), steps.Reason.SOURCE_CHANGED, "it changed")
+    assert step.status.source_changes == recorded
+    assert step.status.failing
+    other = steps.give_up(facts(status, spec), steps.Reason.REQUEST_REFUSED, "no")
+    assert other.status.source_changes == status.source_changes
+
+
+@pytest.mark.parametrize(
+    ("spec", "status", "phase"),
+    [
+        (RESTART, GONE, Phase.PENDING),
+        (RESTART, replace(EMPTY, failing=FAILING, source_changes=SourceChanges(1)), Phase.PENDING),
+        (RESTART, replace(GONE, source_changes=SourceChanges(3)), Phase.PENDING),
+        (RESTART, replace(GONE, source_changes=SourceChanges(4)), Phase.FAILED),
+        (RESTART, replace(GONE, source_changes=None), Phase.FAILED),
+        (RESTART, replace(GONE, failing=DENIED), Phase.FAILED),
+        (RESTART, replace(GONE, upload=UPLOADING.upload), Phase.FAILED),  # left behind
+        (SPEC, GONE, Phase.FAILED),
+    ],
+)
+def test_a_copy_begins_anew_with_a_changed_source_when_nothing_of_before_is_left(
+    spec, status, phase
+):
+    assert isinstance(decide(facts(CHANGED, spec)), steps.Abort)
+    step = decide(facts(replace(status, handled_retry="1"), spec))
+    assert isinstance(step, steps.Write)
+    assert step.phase is phase
+    if phase is Phase.PENDING:
+        assert step.status == Status(
+            attempt=1,
+            start_time=status.start_time,
+            handled_retry="1",
+            source_changes=status.source_changes,
+        )
+        assert f"time {status.source_changes.count} of at most 3" in step.message
+    elif status.source_changes and status.failing is FAILING:
+        assert f"it has changed {status.source_changes.count} times" in step.message
+
+
+def test_what_has_failed_begins_again_with_nothing_of_before():
+    step = decide(facts(replace(FAILED, last_failure=KNOWN.last_failure), retry="1"))
+    assert isinstance(step, steps.Write)
+    assert (step.phase, step.status.handled_retry, step.status.attempt) == (Phase.PENDING, "1", 1)
+    blank = replace(NEW, handled_retry="1", attempt=1, last_failure=KNOWN.last_failure)
+    assert step.status == blank
+
+
+def test_what_has_kept_its_upload_begins_again_with_it():
+    kept = replace(with_parts(KEPT, range(1, 8)), lost_uploads=2, retry=Retry(5, None, 5))
+    step = decide(facts(kept, KEEP, retry="1"))
+    assert isinstance(step, steps.Write)
+    after = step.status
+    assert (after.upload, after.batches, after.claim) == (kept.upload, kept.batches, kept.claim)
+    assert (after.failing, after.completion_time, after.start_time) == (None, None, None)
+    assert (after.resuming, after.lost_uploads, after.retry) == (True, 0, None)
+    assert not after.over
 
 
 def test_only_what_is_missing_is_copied():

@@ -298,7 +298,6 @@ DENIALS = {
         ("migration.md", "`--s3-storage-class`, `--s3-acl`, `--s3-server-side-encryption`")
     ],
     "onSourceChange": [("faq.md", "The copy fails as [SourceChanged]")],
-    "retry": [("faq.md", "No: what can pass was tried already, for as long as it took.")],
     "tolerations": [
         ("security.md", "no field for an image, a command, a service account, a node or a volume"),
         ("troubleshooting.md", "The pods tolerate no taints."),

@@ -420,3 +420,17 @@ def test_the_deployment_names_the_port():
     assert Options().metrics[1] == ports["metrics"]
     annotations = template["metadata"]["annotations"]
     assert annotations["prometheus.io/port"] == str(ports["metrics"])
+
+
+def test_what_is_kept_is_counted_as_long_as_it_is_there():
+    failing = Failing("AccessDenied", "no", format_time(NOW))
+    kept = replace(UPLOADING, phase=Phase.FAILED, failing=failing, completion_time=format_time(NOW))
+    kube = Kube(kept)
+    assert kube.body
+    kube.body["spec"]["onFailure"] = "Keep"
+    effect = effects(kube)
+    controller = Controller(kube, effect)  # type: ignore[arg-type]
+    for body, count in ((kube.body, 1), (kube.body, 1), (None, 0)):
+        kube.body = body
+        controller._pass(OWNER.uid, OWNER.namespace, OWNER.name, Memory())
+        assert sample(effect.metrics, "multipartcopy_uploads_kept") == count

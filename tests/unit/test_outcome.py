@@ -14,9 +14,9 @@ from multipartcopy.api.spec import (
     ServerSideEncryption,
     VerificationMode,
 )
-from multipartcopy.api.status import Claim, Intent, Phase, Retry, Upload
+from multipartcopy.api.status import Claim, Failing, Intent, Phase, Retry, SourceChanges, Upload
 from multipartcopy.reconcile import outcome
-from multipartcopy.reconcile.decide import EndRun, Inspect, ListParts, Settle, Wait, Write
+from multipartcopy.reconcile.decide import EndRun, Inspect, Keep, ListParts, Settle, Wait, Write
 from multipartcopy.reconcile.facts import Limits, format_time
 from multipartcopy.reconcile.outcome import Inspection
 from multipartcopy.s3.control import ListedUpload, ObjectInfo, StoredPart
@@ -27,6 +27,7 @@ from tests.unit.facts import (
     NEW,
     NOW,
     OWNER,
+    PLAN,
     SIZE,
     SPEC,
     UPLOADING,
@@ -104,13 +105,24 @@ def test_a_new_attempt_keeps_the_pin_and_what_the_destination_was():
     lost = outcome.new_attempt(facts(claimed), LIMITS).status
     assert (lost.upload, lost.batches, lost.run, lost.attempt) == (None, {}, 0, 2)
     assert (lost.source, lost.claim, lost.plan) == (claimed.source, claimed.claim, claimed.plan)
-    tired = replace(UPLOADING, attempt=3)
+    assert lost.lost_uploads == 1
+    tired = replace(UPLOADING, attempt=7, lost_uploads=2)
     assert outcome.new_attempt(facts(tired), LIMITS).reason == "UploadLost"
     assert outcome.new_attempt(facts(tired), LIMITS).status.failing
 
 
+def test_an_upload_that_was_not_as_it_was_created_says_what_the_store_said():
+    refusal = error(Kind.PERMANENT)
+    for lost in (0, 2):
+        full = replace(FULL, completing=INTENT, lost_uploads=lost)
+        result = outcome.new_attempt(facts(full), LIMITS, refusal)
+        assert (result.reason, result.status.completing) == ("UploadLost", None)
+        assert "not as it was created: destination s3://b/k: Op: Code: words" in result.message
+        assert bool(result.status.failing) is (lost == 2)
+
+
 def test_a_completion_that_lost_its_last_upload_is_not_settled_for_ever():
-    tired = replace(FULL, attempt=3, completing=Intent(SIZE, "e", "c"))
+    tired = replace(FULL, lost_uploads=2, completing=Intent(SIZE, "e", "c"))
     assert outcome.new_attempt(facts(tired), LIMITS).status.completing is None
 
 
@@ -400,3 +412,67 @@ def test_where_etags_are_no_md5s_none_is_compared():
         upload = outcome.uploading(facts(CLAIMED, spec), Upload("u")).status.upload
         assert (upload.md5, upload.encrypted) == (plain, not plain)
     assert not outcome.uploading(facts(CLAIMED), Upload("u", encrypted=True)).status.upload.md5
+
+
+def test_an_upload_that_is_kept_is_named_with_all_that_was_reported():
+    failing = Failing("AccessDenied", "no", format_time(NOW))
+    late = pod(report("1-2", range(1, 3)))
+    action = Keep(Phase.ABORTING, outcome.Reason.ACCESS_DENIED, "no")
+    result = outcome.kept(facts(replace(UPLOADING, failing=failing), gone_pods=(late,)), action)
+    assert result.phase is Phase.FAILED
+    assert result.message == (
+        "no; multipart upload upload-1 of s3://to/key at http://b:1 is kept for another try"
+    )
+    kept = replace(result.status, phase=result.phase)
+    assert kept.kept
+    assert kept.over
+    assert kept.batches["0"].parts == "1-2"
+    gone = outcome.aborted(facts(kept), action).status
+    assert (gone.upload, gone.failing, gone.batches) == (None, None, {})
+
+
+def test_an_upload_is_taken_up_again_under_a_new_claim_and_run():
+    resuming = replace(with_parts(UPLOADING, range(1, 8)), resuming=True, start_time=None)
+    later = NOW + timedelta(days=3)
+    uploads = [ListedUpload("upload-1", NOW), ListedUpload("stranger", NOW)]
+    result = outcome.resumed(facts(resuming, now=later), OTHER, uploads, later)
+    after = result.status
+    assert (after.upload, after.batches, after.plan) == (resuming.upload, resuming.batches, PLAN)
+    assert (after.attempt, after.run, after.resuming) == (1, 2, False)
+    assert after.start_time == format_time(later)
+    assert after.claim == Claim(format_time(later), ("upload-1", "stranger"), "b" * 32)
+
+
+def test_what_may_not_be_overwritten_is_not_though_it_came_after_the_failure():
+    never = replace(SPEC, overwrite=Overwrite.NEVER)
+    resuming = replace(UPLOADING, resuming=True)
+    result = outcome.resumed(facts(resuming, never), OTHER, [], NOW)
+    assert result.reason == "DestinationExists"
+    assert result.status.failing
+    assert not result.status.resuming
+
+
+def test_two_that_are_tried_again_do_not_wait_for_each_other():
+    mine = facts(replace(UPLOADING, resuming=True)).resource
+    owner = replace(OWNER, uid="0000")
+    other = replace(mine, owner=owner)
+    assert [outcome.goes_first(other, mine), outcome.goes_first(mine, other)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("overwrite", "there", "reason"),
+    [
+        (Overwrite.IF_DIFFERENT, OTHER, "Claimed"),
+        (Overwrite.IF_DIFFERENT, replace(OTHER, etag="c" * 32), "DestinationChanged"),
+        (Overwrite.IF_DIFFERENT, None, "DestinationChanged"),
+        (Overwrite.IF_DIFFERENT, SOURCE, "AlreadyEqual"),
+        (Overwrite.NEVER, OTHER, "DestinationExists"),
+        (Overwrite.ALWAYS, replace(OTHER, etag="c" * 32), "Claimed"),
+    ],
+)
+def test_what_the_destination_was_at_first_counts_for_another_source_too(overwrite, there, reason):
+    again = replace(NEW, attempt=1, source_changes=SourceChanges(1, OTHER.etag))
+    result = outcome.claim(facts(again, replace(SPEC, overwrite=overwrite)), seen(there))
+    assert result.reason == reason
+    if reason == "Claimed":
+        assert result.status.attempt == 2

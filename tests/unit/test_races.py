@@ -2,14 +2,15 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from multipartcopy.api.codec import to_json
 from multipartcopy.api.conditions import summarize
-from multipartcopy.api.names import FINALIZER
-from multipartcopy.api.status import Destination, Phase, Status, Upload
+from multipartcopy.api.names import ANNOTATION_RETRY, FINALIZER
+from multipartcopy.api.status import Destination, Failing, Phase, Status, Upload
 from multipartcopy.jobs import Image, build_job
 from multipartcopy.kube import ConflictError, KubeError, NotFoundError
 from multipartcopy.reconcile import act, writer
@@ -280,6 +281,49 @@ def test_the_end_is_announced_before_the_resource_is_released_and_once():
     for _ in range(2):
         writer.announce_end(kube, kube.read(), NOW)  # type: ignore[arg-type]
     assert kube.events == ["Copied"]
+
+
+def test_a_second_end_is_announced_as_well():
+    """Of one that was tried again, perhaps before it had come to an attempt."""
+    failed = replace(CLAIMED, phase=Phase.FAILED, claim=None, attempt=0)
+    ends = [format_time(NOW + timedelta(hours=hours)) for hours in (0, 1)]
+    said = summarize(Phase.FAILED, "SourceNotFound", "m", generation=1, now=ends[0], before=())
+    kube = FakeKube(replace(failed, completion_time=ends[0], conditions=said))
+    for end in ends:
+        kube.bump(completionTime=end)
+        writer.announce_end(kube, kube.read(), NOW)  # type: ignore[arg-type]
+    assert kube.events == ["SourceNotFound"] * 2
+
+
+def test_an_end_without_a_release_is_announced_at_once():
+    kube = FakeKube(UPLOADING)
+    failing = Failing("AccessDenied", "no", format_time(NOW))
+    writer.write(
+        kube,  # type: ignore[arg-type]
+        kube.read(),
+        replace(UPLOADING, failing=failing, completion_time=format_time(NOW)),
+        phase=Phase.FAILED,
+        reason=Reason.ACCESS_DENIED,
+        message="m",
+        now=NOW,
+    )
+    assert kube.events == ["AccessDenied"]
+
+
+@pytest.mark.parametrize(
+    ("status", "handled"),
+    [
+        (UPLOADING, "1"),
+        (replace(UPLOADING, handled_retry="0"), "1"),
+        (replace(UPLOADING, failing=Failing("AccessDenied", "no", format_time(NOW))), None),
+    ],
+)
+def test_what_is_asked_of_a_copy_under_way_is_not_left_for_its_failure(status, handled):
+    kube = FakeKube(status)
+    assert kube.body
+    kube.body["metadata"]["annotations"] = {ANNOTATION_RETRY: "1"}
+    perform(kube, Write(Phase.COPYING, Reason.COPYING, "m", status), Memory())
+    assert kube.read().status.handled_retry == handled
 
 
 def test_a_deletion_half_way_is_no_end():

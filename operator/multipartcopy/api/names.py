@@ -23,6 +23,9 @@ ANNOTATION_BYTES_PER_SECOND = f"{GROUP}/bytes-per-second"
 ANNOTATION_UPLOAD = f"{GROUP}/upload-id"
 """Annotation of a Job: the upload that its workers send to, known even where the status has been edited."""
 
+ANNOTATION_RETRY = f"{GROUP}/retry"
+"""Annotation of a copy: with another value than ``status.handledRetry``, one that has failed begins again."""
+
 LABEL_ALLOW = f"{GROUP}/allow"
 """Label of a Secret, with the value "true": an operator with ``--require-secret-opt-in`` uses no other."""
 

@@ -58,6 +58,20 @@ class VerificationMode(StrEnum):
     NONE = "None"
 
 
+class OnSourceChange(StrEnum):
+    """What a copy does whose source is no longer the object that was pinned."""
+
+    FAIL = "Fail"
+    RESTART = "Restart"
+
+
+class OnFailure(StrEnum):
+    """What becomes of the upload of a copy that has failed."""
+
+    ABORT = "Abort"
+    KEEP = "Keep"
+
+
 class Keep(StrEnum):
     """Whether something of the source besides its bytes is kept; best effort: unless a store does not let us."""
 
@@ -273,6 +287,8 @@ class Spec:
     overwrite: Overwrite = Overwrite.IF_DIFFERENT
     preserve: Preserve = field(default_factory=Preserve)
     verification: VerificationMode = VerificationMode.AUTO
+    on_source_change: OnSourceChange = OnSourceChange.FAIL
+    on_failure: OnFailure = OnFailure.ABORT
     suspend: bool = False
     backoff_limit_per_batch: int = 3
     active_deadline_seconds: int | None = None

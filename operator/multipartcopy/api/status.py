@@ -226,6 +226,18 @@ class Failing:
 
 
 @dataclass(frozen=True)
+class SourceChanges:
+    """How often the copy had to begin anew with another source.
+
+    ``destination_etag`` is of the object at the destination when it first began, None for none: another one
+    that is there by now is somebody else's.
+    """
+
+    count: int
+    destination_etag: str | None = None
+
+
+@dataclass(frozen=True)
 class LastFailure:
     reason: str
     message: str
@@ -262,6 +274,9 @@ class Status:
     completion_time: str | None = None
     attempt: int = 0
     run: int = 0
+    source_changes: SourceChanges | None = None
+    lost_uploads: int = 0
+    """How often a new attempt was begun because the upload of the last was lost."""
     disagreements: int = 0
     """How often parts were not as recorded, and were compared, sent or read again."""
     source: Pin | None = None
@@ -280,6 +295,10 @@ class Status:
     completing: Intent | None = None
     destination_reading: Reading | None = None
     failing: Failing | None = None
+    handled_retry: str | None = None
+    """What the annotation that asks to try again had when it was last acted on, or was found too early."""
+    resuming: bool = False
+    """The upload was kept: whether it can be taken up again is to be seen first."""
     retry: Retry | None = None
     worker_memory: str | None = None
     """The memory limit that workers were found to need, within ``spec.worker.maxMemory``."""
@@ -293,7 +312,13 @@ class Status:
         """By evidence, not by the phase alone, which somebody may have edited."""
         made = self.phase is Phase.SUCCEEDED and self.destination is not None
         failed = self.phase is Phase.FAILED and self.claim is None
-        return self.completion_time is not None and (made or failed)
+        return self.kept or (self.completion_time is not None and (made or failed))
+
+    @property
+    def kept(self) -> bool:
+        """It has failed, and its upload waits for another try, or for the deletion of the resource."""
+        ended = self.phase is Phase.FAILED and self.completion_time is not None
+        return ended and bool(self.failing and self.claim and self.upload)
 
     @property
     def torn(self) -> bool:

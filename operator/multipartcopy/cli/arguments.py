@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     _logs(command("logs", "logs", "show what the worker pods of a copy say"))
     _names(command("suspend", "change", "stop the workers and keep every part that has arrived"))
     _names(command("resume", "change", "go on from there"))
-    _retry(command("retry", "change", "copy again what has failed", _RETRY))
+    _retry(command("retry", "change", "try again what has failed", _RETRY))
     _cancel(command("cancel", "change", "delete a copy under way and abort its upload", _CANCEL))
     _uploads(command("uploads", "uploads", "list multipart uploads that no copy owns", _UPLOADS))
     _estimate(command("estimate", "estimate", "what a copy of a size would take", _ESTIMATE))
@@ -88,8 +88,8 @@ example:
 _WATCH = """\
 Without names: all that are under way when it starts. Ctrl-C stops the looking, never a copy."""
 _RETRY = """\
-A copy that has failed stays failed, and its upload is aborted: it is deleted, and the same manifest is
-created under the same name, with its labels and annotations. Every byte is sent again."""
+With spec.onFailure: Keep it goes on with the parts that have arrived, if source and upload are still as
+they were; else every byte is sent again. Only for what has failed: anything else goes on by itself."""
 _CANCEL = """\
 The operator stops the workers and aborts the upload, and the resource goes when that is done. What had
 arrived is lost; to keep it, use suspend. A copy that has ended is not touched."""
@@ -147,7 +147,6 @@ def _logs(parser: argparse.ArgumentParser) -> None:
 def _retry(parser: argparse.ArgumentParser) -> None:
     _name(parser)
     _cluster(parser)
-    _yes(parser)
     parser.add_argument("--wait", action="store_true", help="follow it to its end, as watch does")
     _timeout(parser, "of --wait")
 

@@ -1,18 +1,17 @@
 """`suspend`, `resume`, `retry`, `cancel`: what changes a copy that is there."""
 
 import argparse
-import sys
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from multipartcopy.cli import manifest, show
+from multipartcopy.api.names import ANNOTATION_RETRY
+from multipartcopy.cli import show
 from multipartcopy.cli.cluster import Cluster
 from multipartcopy.cli.errors import CliError, Exit, UnreachableError
 
 _POLL_SECONDS = 0.5
-_RETRY_SECONDS = 300.0
-"""A copy that has failed has nothing left to abort: its deletion takes a moment."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -50,35 +49,33 @@ def retry(cluster: Cluster, options: argparse.Namespace) -> int:
         raise CliError(Exit.REFUSED, message)
     if ended[0] is not Exit.FAILED:
         raise CliError(Exit.REFUSED, f"{options.name} is complete: there is nothing to try again")
-    show.confirm(f"{ended[1]}\nDelete {options.name} and create it again?", yes=options.yes)
-    again = manifest.again(before)
-    cluster.delete(before)
-    try:
-        wait_gone(cluster, before, _RETRY_SECONDS)
-        created = _create(cluster, again, before)
-    except BaseException:
-        # What it was made from must not be lost with it.
-        print(show.document(again, "yaml"))
-        print(f"{options.name} was deleted; above is its manifest", file=sys.stderr)
-        raise
-    print(f"{options.name} is created again", flush=True)
-    if options.wait:
-        from multipartcopy.cli.watch import follow, key
+    # Of two who ask for it, one is enough.
+    failure = status["completionTime"]
+    if failure == status.get("handledRetry"):
+        failure += "-again"
+    cluster.annotate(options.name, ANNOTATION_RETRY, failure)
+    with_what = "with the parts that were kept" if "failing" in status else "from the beginning"
+    print(f"{options.name} is tried again, {with_what}", flush=True)
+    if not options.wait:
+        return Exit.DONE
+    from multipartcopy.cli.watch import follow, key
 
-        return follow(cluster, [key(created)], options.timeout)
-    return Exit.DONE
+    end = time.monotonic() + options.timeout
+    _wait_begun(cluster, before, failure, end)
+    return follow(cluster, [key(before)], end - time.monotonic())
 
 
-def _create(cluster: Cluster, again: dict[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-    """A GitOps tool may have been quicker; then it is there all the same."""
-    try:
-        return cluster.create(again)
-    except CliError:
-        meta = before["metadata"]
-        there = cluster.find(meta["name"], meta["namespace"])
-        if there and there["metadata"]["uid"] != meta["uid"]:
-            return there
-        raise
+def _wait_begun(cluster: Cluster, resource: Mapping[str, Any], value: str, end: float) -> None:
+    """Until the operator has seen what it is asked, and the failure is not said any more. Raises CliError."""
+    meta = resource["metadata"]
+    while True:
+        with contextlib.suppress(UnreachableError):
+            status = cluster.get(meta["name"], meta["namespace"]).get("status", {})
+            if status.get("handledRetry") == value:
+                return
+        if time.monotonic() > end:
+            raise CliError(Exit.TIMEOUT, f"no operator has begun to try {meta['name']} again yet")
+        time.sleep(_POLL_SECONDS)
 
 
 def cancel(cluster: Cluster, options: argparse.Namespace) -> int:

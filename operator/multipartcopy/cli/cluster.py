@@ -53,6 +53,10 @@ class Cluster:
         body = {"spec": {"suspend": value}}
         return self._ask("PATCH", _API, self.namespace, _path(PLURAL, name), body=body)
 
+    def annotate(self, name: str, annotation: str, value: str) -> Object:
+        body = {"metadata": {"annotations": {annotation: value}}}
+        return self._ask("PATCH", _API, self.namespace, _path(PLURAL, name), body=body)
+
     def delete(self, resource: Object) -> None:
         """Exactly this one: another of the same name, made meanwhile, is refused as a conflict."""
         meta = resource["metadata"]

@@ -306,7 +306,8 @@ _INDEX = "batch.kubernetes.io/job-completion-index"
 
 def failures(status: Object, pods: Sequence[Object]) -> list[str]:
     lines = []
-    if failing := status.get("failing"):
+    failing = status.get("failing")
+    if failing and show.outcome(status) is None:
         lines.append(f"being given up: {failing['reason']}: {_line(failing['message'])}")
     if last := status.get("lastFailure"):
         where = [f"{name} {last[name]}" for name in ("batch", "part") if name in last]

@@ -35,6 +35,8 @@ _HELP = {
     "cpu": "limit of a pod",
     "overwrite": "what to do about an object that is there already",
     "verification": "how the bytes are proven to be the same",
+    "on_source_change": "whether to begin anew when the source changes under the copy",
+    "on_failure": "what becomes of the parts that have arrived when it fails",
     "suspend": "create it suspended",
     "backoff_limit_per_batch": "failures of a batch's pod in one run",
     "active_deadline_seconds": "how long the copy may take, for example 12h",
@@ -272,29 +274,6 @@ def default_name(destination: Mapping[str, Any]) -> str:
     last = destination["key"].rstrip("/").rsplit("/", 1)[-1].lower()
     slug = re.sub(r"[^a-z0-9]+", "-", last)[:40].strip("-") or "copy"
     return f"{slug}-{hashlib.sha256(repr(place).encode()).hexdigest()[:6]}"
-
-
-def again(resource: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest that makes the same resource anew: without what the server and kubectl keep there."""
-    meta = resource["metadata"]
-    kept: dict[str, Any] = {"name": meta["name"], "namespace": meta["namespace"]}
-    if labels := meta.get("labels"):
-        kept["labels"] = dict(labels)
-    annotations = {
-        name: value
-        for name, value in meta.get("annotations", {}).items()
-        if not name.startswith("kubectl.kubernetes.io/")
-    }
-    if annotations:
-        kept["annotations"] = annotations
-    if owners := meta.get("ownerReferences"):
-        kept["ownerReferences"] = list(owners)
-    return {
-        "apiVersion": resource["apiVersion"],
-        "kind": resource["kind"],
-        "metadata": kept,
-        "spec": resource["spec"],
-    }
 
 
 def _set(spec: dict[str, Any], path: tuple[str, ...], value: Any) -> None:

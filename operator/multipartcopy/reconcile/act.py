@@ -84,6 +84,7 @@ _NEEDS_STORES = (
     steps.AbortStrays,
     steps.Withdraw,
     steps.Abort,
+    steps.Resume,
 )
 
 
@@ -133,6 +134,9 @@ class Effects:
         if isinstance(result, Wait) and result.quiet:
             return
         status = result.status if isinstance(result, Write) else facts.status
+        if not (facts.status.failing or facts.status.over):
+            # What is asked of a copy under way is not left for the day on which it fails.
+            status = replace(status, handled_retry=facts.resource.retry or status.handled_retry)
         given_up = status.failing is not None and facts.status.failing is None
         if isinstance(result, Write) and (result.phase is Phase.COPYING or given_up):
             status = outcome.measure(status, facts.now)
@@ -194,6 +198,10 @@ class Effects:
                 return self._withdraw(action, facts, memory)
             case steps.Abort():
                 return self._abort(action, facts, memory)
+            case steps.Keep():
+                return self._keep(action, facts, memory)
+            case steps.Resume():
+                return self._resume(action, facts, memory)
             case steps.GiveUpAbort():
                 return self._give_up_abort(action, facts, memory)
             case _:
@@ -476,6 +484,8 @@ class Effects:
             return changed
         if error:
             memory.unseen_since = None
+            if error.kind is Kind.PERMANENT and self._is_another(facts, store):
+                return self._replace(facts, store, memory, error)
             return settle.unsettled(facts, error, self.limits)
         if memory.unseen_since is None or memory.unseen_since > facts.now:
             memory.unseen_since = facts.now
@@ -483,6 +493,21 @@ class Effects:
             return settle.vanished(facts)
         message = "the store has confirmed the object but does not show it yet"
         return Wait(Phase.COMPLETING, Reason.COMPLETING, message, 2.0)
+
+    @staticmethod
+    def _is_another(facts: Facts, store: Store) -> bool:
+        """Whether the upload is not the one that was created: some stores let a part that arrives during an
+        abort bring it back, without its checksum, and then refuse to complete it.
+        """
+        upload = facts.status.upload
+        return upload is not None and upload.checksum and not store.list_parts(upload.id)[1]
+
+    def _replace(self, facts: Facts, store: Store, memory: Memory, error: S3Error) -> Write | Wait:
+        """With an upload of a new attempt; of a copy of the same bytes nothing else could mend it."""
+        assert facts.status.upload is not None
+        if not self._gone(store, [facts.status.upload.id], memory):
+            return Wait(Phase.COMPLETING, Reason.UPLOAD_LOST, str(error), 2.0)
+        return outcome.new_attempt(facts, self.limits, error)
 
     def _judged(
         self,
@@ -610,6 +635,36 @@ class Effects:
         self._name_doubtful_uploads(facts, store)
         return outcome.aborted(facts, action)
 
+    def _keep(self, action: Action, facts: Facts, memory: Memory) -> Write:
+        """It counts as kept unless the store says otherwise now: it is looked at again before it is used."""
+        assert facts.status.upload is not None
+        try:
+            store = self._store("destination", facts, memory)
+            there = store.upload_exists(facts.status.upload.id)
+        except (S3Error, MissingSecretError):
+            there = True
+        return outcome.kept(facts, action) if there else outcome.aborted(facts, action)
+
+    def _resume(self, action: Action, facts: Facts, memory: Memory) -> Write | Wait:
+        """All that an inspection looks at; the source must be as it was pinned, and the upload there."""
+        if waiting := self._look_around(action, facts):
+            return waiting
+        store = self._store("destination", facts, memory)
+        upload = facts.status.upload
+        usable = upload is not None and store.upload_exists(upload.id)
+        try:
+            self._look_again(facts, memory)
+        except S3Error as error:
+            if error.kind is not Kind.PRECONDITION:
+                raise
+            usable = False
+        if usable:
+            uploads, time = store.list_uploads()
+            return outcome.resumed(facts, store.head_or_none(), uploads, time)
+        if not self._gone(store, [upload.id] if upload else [], memory):
+            return Wait(action.phase, action.reason, action.message, 2.0)
+        return outcome.afresh(facts)
+
     def _abort_strays(self, action: Action, facts: Facts, memory: Memory) -> Wait | None:
         """Uploads of ours that the status no longer names: somebody has edited it."""
         store = self._store("destination", facts, memory)
@@ -647,7 +702,8 @@ class Effects:
         """The resource has vanished. Where somebody took its finalizer away, an upload may be left: abort it."""
         last, access = memory.last, memory.access.get("destination")
         left = memory.uploads - memory.ended_uploads
-        if last is None or last.status.over or access is None or not left:
+        done = last is not None and last.status.over and not last.status.kept
+        if last is None or done or access is None or not left:
             return
         with contextlib.suppress(S3Error):
             location = last.spec.destination.s3

@@ -140,9 +140,11 @@ class Controller:
                     facts = None
                 if facts is None or facts.resource.owner.uid != uid:
                     self._seats.pop(uid, None)
+                    metrics.kept(uid, False)
                     self._effects.bury(self._memories.pop(uid, memory))
                     return None
                 metrics.under_way(uid, _said(facts))
+                metrics.kept(uid, facts.status.kept)
                 if self._limited:
                     self._seats[uid] = seat_of(facts)
                 action = decide(facts, self._effects.limits)

@@ -12,8 +12,8 @@ from multipartcopy.api.conditions import summary
 from multipartcopy.api.quantity import format_bytes, number_of
 from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.reasons import Reason, reason_of
-from multipartcopy.api.spec import Mode
-from multipartcopy.api.status import Failing, LastFailure, Phase, Status
+from multipartcopy.api.spec import Mode, OnFailure, OnSourceChange
+from multipartcopy.api.status import Failing, LastFailure, Phase, SourceChanges, Status
 from multipartcopy.api.task import Work
 from multipartcopy.jobs import bytes_per_second, fitting, worker_spec
 from multipartcopy.reconcile import ledger
@@ -21,6 +21,16 @@ from multipartcopy.reconcile.facts import Facts, Job, Limits, failure_of, format
 from multipartcopy.reconcile.queueing import pods_for, seat_of, why_not_yet
 
 _WITHDRAWN = (Reason.CHECKSUM_MISMATCH, Reason.NOT_ENCRYPTED)
+_USELESS = (
+    *_WITHDRAWN,
+    Reason.SOURCE_CHANGED,
+    Reason.SOURCE_UNEXPECTED,
+    Reason.UPLOAD_LOST,
+    Reason.PARTS_DISAGREE,
+    Reason.COMPLETE_UNKNOWN,
+    Reason.LEDGER_TOO_LARGE,
+)
+"""Of what has failed so, no other try could use the upload."""
 _SMALL_STATUS = 100_000
 """Bytes; a larger resource is not rewritten for every bit of progress: see ``is_news``."""
 _LONGEST_UNTOLD = 1800.0
@@ -171,6 +181,16 @@ class Abort(Action):
 
 
 @dataclass(frozen=True)
+class Keep(Action):
+    """It has failed, and its upload stays for another try."""
+
+
+@dataclass(frozen=True)
+class Resume(Action):
+    """See whether the upload that was kept can be taken up again; begin anew where it cannot."""
+
+
+@dataclass(frozen=True)
 class GiveUpAbort(Action):
     """The abort was tried for long enough: name the upload where people look, and let go."""
 
@@ -181,16 +201,11 @@ def decide(facts: Facts, limits: Limits = Limits()) -> Action:  # noqa: B008 - f
     if facts.resource.deleted_at:
         return _delete(facts, limits)
     if status.over:
-        return _rest(facts, limits)
+        return _retry(facts) or _rest(facts, limits)
     if status.torn and not status.failing:
         # What it still names may not belong together: nothing of it is gone on with.
-        anew = Status(
-            attempt=status.attempt,
-            last_failure=status.last_failure,
-            worker_memory=status.worker_memory,
-        )
         message = "the status was edited, and what is left is not enough; beginning anew"
-        return Write(Phase.PENDING, Reason.INSPECTING, message, anew)
+        return Write(Phase.PENDING, Reason.INSPECTING, message, begun_anew(status))
     if (sound := ledger.sound(status)) != status:
         message = "the status was edited; what of the ledger cannot be read is sent again"
         return Write(_live_phase(facts), Reason.PARTS_DISAGREE, message, sound)
@@ -206,6 +221,8 @@ def decide(facts: Facts, limits: Limits = Limits()) -> Action:  # noqa: B008 - f
         return _suspend(facts)
     if queued := _queue(facts, limits):
         return queued
+    if status.resuming:
+        return _resume(facts)
     if deadline := _deadline(facts):
         return deadline
     if status.claim is None:
@@ -232,6 +249,12 @@ def _claim(facts: Facts) -> Action:
     if not facts.resource.finalizer:
         return AddFinalizer(phase, reason, message)
     return Inspect(phase, reason, message)
+
+
+def _resume(facts: Facts) -> Action:
+    message = "looking whether the upload that was kept can be taken up again"
+    what = Phase.PENDING, Reason.INSPECTING, message
+    return Resume(*what) if facts.resource.finalizer else AddFinalizer(*what)
 
 
 def _copy(facts: Facts, limits: Limits) -> Action:
@@ -544,7 +567,20 @@ def give_up(facts: Facts, reason: str, message: str) -> Write:
     if status.destination_reading:
         message += "; the object was completed, and is left unverified"
     failing = Failing(reason, message, format_time(facts.now))
-    return Write(Phase.ABORTING, reason_of(reason), message, replace(status, failing=failing))
+    changes = _source_changes(facts) if reason == Reason.SOURCE_CHANGED else status.source_changes
+    status = replace(status, failing=failing, resuming=False, source_changes=changes)
+    return Write(Phase.ABORTING, reason_of(reason), message, status)
+
+
+def _source_changes(facts: Facts) -> SourceChanges | None:
+    """With the one that has just been found, if the copy is to begin anew for it; not once its object is there."""
+    status, before = facts.status, facts.status.source_changes
+    wanted = facts.spec.on_source_change is OnSourceChange.RESTART
+    if status.claim is None or status.destination_reading or not wanted:
+        return before
+    if before is None:
+        return SourceChanges(1, status.claim.destination_etag)
+    return replace(before, count=before.count + 1)
 
 
 def _fail(facts: Facts, failing: Failing, limits: Limits) -> Action:
@@ -555,12 +591,49 @@ def _fail(facts: Facts, failing: Failing, limits: Limits) -> Action:
     tired = _tried_enough(facts, parse_time(failing.time), limits)
     if _damaged(facts):
         return _leave_damaged(facts, failing) if tired else Withdraw(phase, reason, message)
+    if _keeps(facts, failing) and not (facts.strays and tired):
+        return AbortStrays(phase, reason, message) if facts.strays else Keep(phase, reason, message)
     if _may_have_upload(facts):
         if tired:
             return GiveUpAbort(phase, reason, message)
         return Abort(phase, reason, message)
+    if facts.status.source_changes and reason is Reason.SOURCE_CHANGED:
+        if restart := _restart(facts, facts.status.source_changes, limits):
+            return restart
+        message += f"; it has changed {facts.status.source_changes.count} times"
     ended = replace(facts.status, claim=None, failing=None, completion_time=format_time(facts.now))
     return Write(Phase.FAILED, reason, message, ended)
+
+
+def _restart(facts: Facts, changes: SourceChanges, limits: Limits) -> Write | None:
+    """Instead of failing: a new pin, plan and claim. What the destination was at first still counts."""
+    status, most = facts.status, limits.source_changes
+    wanted = facts.spec.on_source_change is OnSourceChange.RESTART
+    # One that could not be aborted is a failure, for all to see.
+    if not wanted or changes.count > most or status.upload:
+        return None
+    anew = replace(begun_anew(status), start_time=status.start_time, source_changes=changes)
+    message = f"the source has changed; beginning anew, for time {changes.count} of at most {most}"
+    return Write(Phase.PENDING, Reason.SOURCE_CHANGED, message, anew)
+
+
+def begun_anew(status: Status) -> Status:
+    """What is left of a status where source and destination are to be looked at once more."""
+    return Status(
+        attempt=status.attempt,
+        last_failure=status.last_failure,
+        handled_retry=status.handled_retry,
+        worker_memory=status.worker_memory,
+    )
+
+
+def _keeps(facts: Facts, failing: Failing) -> bool:
+    """Whether there is an upload that another try could use, and the spec wants it to stay."""
+    status = facts.status
+    made = status.destination or status.destination_reading
+    usable = status.claim and status.upload and not (status.torn or made)
+    wanted = facts.spec.on_failure is OnFailure.KEEP and failing.reason not in _USELESS
+    return wanted and bool(usable)
 
 
 def _delete(facts: Facts, limits: Limits) -> Action:
@@ -609,11 +682,32 @@ def _tried_enough(facts: Facts, since: datetime, limits: Limits) -> bool:
 def _may_have_upload(facts: Facts) -> bool:
     """From the claim until the end; a copy of zero bytes has none."""
     status = facts.status
-    if facts.strays:
+    if facts.strays or status.kept:
         return True
     if status.over or status.claim is None:
         return False
     return status.plan is None or status.plan.part_count > 0
+
+
+def _retry(facts: Facts) -> Write | None:
+    """A copy that has failed begins again, once for each value of the annotation."""
+    status, asked = facts.status, facts.resource.retry
+    if status.phase is not Phase.FAILED or asked in (None, status.handled_retry):
+        return None
+    again = begun_anew(status)
+    if status.kept:
+        again = replace(
+            status,
+            failing=None,
+            resuming=True,
+            lost_uploads=0,
+            source_changes=None,
+            retry=None,
+            start_time=None,
+            completion_time=None,
+        )
+    again = replace(again, handled_retry=asked)
+    return Write(Phase.PENDING, Reason.INSPECTING, "trying again, as was asked for", again)
 
 
 def _rest(facts: Facts, limits: Limits) -> Action:
@@ -631,7 +725,10 @@ def _rest(facts: Facts, limits: Limits) -> Action:
             words = (reason_of(said.reason), said.message) if said else (reason, message)
             tired = _tried_enough(facts, parse_time(status.completion_time), limits)
             return GiveUpAbort(phase, *words) if tired else AbortStrays(phase, *words)
-        return RemoveFinalizer(phase, reason, message)
+        if not (status.kept and status.failing):
+            return RemoveFinalizer(phase, reason, message)
+        if facts.spec.on_failure is OnFailure.ABORT:
+            return Abort(phase, reason_of(status.failing.reason), status.failing.message)
     ttl = facts.spec.ttl_seconds_after_finished
     if ttl is None or status.completion_time is None:
         return Wait(phase, reason, message, None, quiet=True)

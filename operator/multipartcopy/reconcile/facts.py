@@ -20,6 +20,9 @@ from multipartcopy.jobs import Owner
 LOST = -1
 """Exit code of a pod that ended without a container's state: evicted before it ran, or its node is gone."""
 
+_RETRY_LIMIT = 256
+"""Of what is asked to try again by; as in the definition of ``status.handledRetry``."""
+
 
 @dataclass(frozen=True)
 class Terminated:
@@ -107,6 +110,8 @@ class Resource:
     created: datetime
     deleted_at: datetime | None = None
     finalizer: bool = False
+    retry: str | None = None
+    """What the annotation that asks to try again says."""
     stored_status: Mapping[str, Any] = field(default_factory=dict)
     """As it is stored: what a write is the difference to."""
 
@@ -195,6 +200,9 @@ class Limits:
     max_active_copies: int = 0
     max_pods: int = 0
     attempts: int = 3
+    """Of which the upload was lost."""
+    source_changes: int = 3
+    """After which a copy that may begins anew."""
     disagreements: int = 3
     denied_runs: int = 5
     killed_runs: int = 8
@@ -222,6 +230,7 @@ def read_resource(body: Mapping[str, Any]) -> Resource:
         created=parse_time(meta["creationTimestamp"]),
         deleted_at=optional_time(meta.get("deletionTimestamp")),
         finalizer=names.FINALIZER in meta.get("finalizers", []),
+        retry=meta.get("annotations", {}).get(names.ANNOTATION_RETRY, "")[:_RETRY_LIMIT] or None,
         stored_status=body.get("status", {}),
     )
 

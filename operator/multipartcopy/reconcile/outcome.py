@@ -30,7 +30,16 @@ from multipartcopy.api.task import Validator
 from multipartcopy.jobs import memory_limit
 from multipartcopy.plan import AUTO, PlanError
 from multipartcopy.reconcile import expected, keeping, ledger, proof
-from multipartcopy.reconcile.decide import WRITE_AUTO, Action, Wait, Write, fold, give_up, is_news
+from multipartcopy.reconcile.decide import (
+    WRITE_AUTO,
+    Action,
+    Wait,
+    Write,
+    begun_anew,
+    fold,
+    give_up,
+    is_news,
+)
 from multipartcopy.reconcile.facts import (
     Facts,
     Limits,
@@ -156,6 +165,12 @@ def claim(facts: Facts, seen: Inspection) -> Write:
             if others := keeping.differences(spec, source, seen.destination):
                 message += f"; its {' and '.join(others)} differ, and were left as they are"
             return succeed(facts, status, Reason.ALREADY_EQUAL, message)
+    found = seen.destination.etag if seen.destination else None
+    first = facts.status.source_changes
+    if first and first.destination_etag != found and spec.overwrite is not Overwrite.ALWAYS:
+        what = "written by somebody else" if found else "removed"
+        message = f"{spec.destination.s3} was {what} during the copy; it was left as it is"
+        return give_up(facts, Reason.DESTINATION_CHANGED, message)
     why = relay_because(spec) or seen.unreadable
     if not why and expected.is_open(pin):
         why = "spec.source.expect.checksum can only be compared with bytes that pass"
@@ -176,7 +191,7 @@ def claim(facts: Facts, seen: Inspection) -> Write:
         server_side_refused=seen.unreadable or refused,
         plan=plan,
         attempt=facts.status.attempt + 1,
-        claim=_claim(seen.time, seen.uploads, seen.destination.etag if seen.destination else None),
+        claim=_claim(seen.time, seen.uploads, found),
         start_time=facts.status.start_time or format_time(facts.now),
     )
     message = f"pinned {format_bytes(pin.size)} {pinned_by(pin)}"
@@ -263,7 +278,7 @@ def goes_first(other: Resource, ours: Resource) -> bool:
         return False
     if place(other.spec.destination.s3) != place(ours.spec.destination.s3):
         return False
-    if other.status.claim:
+    if other.status.claim and not other.status.resuming:
         return True
     condition = summary(other.status.conditions)
     waits = condition is not None and condition.reason in CANNOT_BEGIN
@@ -301,17 +316,20 @@ def dropping(facts: Facts, dropped: Iterable[Dropped]) -> Facts:
     return replace_status(facts, dropped=short)
 
 
-def new_attempt(facts: Facts, limits: Limits) -> Write:
+def new_attempt(facts: Facts, limits: Limits, refusal: S3Error | None = None) -> Write:
     """The upload is gone and was not completed by us: make another, a few times.
 
-    The pin stays, and so does what the destination was at the claim.
+    The pin stays, and so does what the destination was at the claim. ``refusal``: why it was of no use any more.
     """
-    refused = facts.status.server_side_refused is not None
-    if facts.status.attempt >= limits.attempts + facts.status.without_checksum + refused:
-        message = f"the multipart upload vanished {facts.status.attempt} times; is a lifecycle rule aborting it?"
+    lost = facts.status.lost_uploads + 1
+    if lost >= limits.attempts:
+        message = f"the multipart upload vanished {lost} times; is a lifecycle rule aborting it?"
+        message += f" The last was not as it was created: {refusal}" if refusal else ""
         return give_up(replace_status(facts, completing=None), Reason.UPLOAD_LOST, message)
     message = f"the multipart upload of attempt {facts.status.attempt} is gone; beginning a new one"
-    return Write(Phase.PREPARING, Reason.UPLOAD_LOST, message, _anew(facts.status))
+    message += f", since it was not as it was created: {refusal}" if refusal else ""
+    status = replace(_anew(facts.status), lost_uploads=lost)
+    return Write(Phase.PREPARING, Reason.UPLOAD_LOST, message, status)
 
 
 def without_checksum(facts: Facts, action: Action) -> Write:
@@ -498,7 +516,44 @@ def replace_status(facts: Facts, **changes: object) -> Facts:
 def aborted(facts: Facts, action: Action) -> Write:
     """Nothing of the attempt is left at the store; how far it was is kept for people."""
     status = replace(facts.status, claim=None, upload=None, batches={})
+    if facts.status.kept:
+        status = replace(status, failing=None)
     return Write(action.phase, action.reason, action.message, status)
+
+
+def kept(facts: Facts, action: Action) -> Write:
+    """It has failed; upload and ledger stay for another try."""
+    upload = facts.status.upload
+    assert upload is not None
+    message = f"{action.message[:600]}; {_named(facts, [upload.id])} is kept for another try"
+    status = replace(fold(facts), completion_time=format_time(facts.now))
+    return Write(Phase.FAILED, action.reason, message, status)
+
+
+def resumed(
+    facts: Facts, found: ObjectInfo | None, uploads: Iterable[ListedUpload], time: datetime
+) -> Write:
+    """The upload that was kept goes on, under a claim of what is at the destination now."""
+    if found and facts.spec.overwrite is Overwrite.NEVER:
+        message = f"{facts.spec.destination.s3} exists and spec.overwrite is Never"
+        return give_up(facts, Reason.DESTINATION_EXISTS, message)
+    done = facts.status.progress
+    status = replace(
+        facts.status,
+        claim=_claim(time, uploads, found.etag if found else None),
+        resuming=False,
+        run=facts.status.run + 1,
+        start_time=format_time(facts.now),
+        progress=done and replace(done, bytes_resumed=done.bytes_done),
+    )
+    message = f"taking up the multipart upload of attempt {status.attempt} again"
+    return Write(Phase.COPYING, Reason.CLAIMED, message, status)
+
+
+def afresh(facts: Facts) -> Write:
+    """Of the upload that was kept nothing could be used, and it is gone."""
+    message = "the upload that was kept is of no use any more; beginning anew"
+    return Write(Phase.PENDING, Reason.INSPECTING, message, begun_anew(facts.status))
 
 
 def left_behind(facts: Facts, action: Action) -> tuple[Write, list[str]]:
@@ -514,9 +569,13 @@ def left_behind(facts: Facts, action: Action) -> tuple[Write, list[str]]:
 
 
 def left_behind_sentence(facts: Facts, uploads: Iterable[str]) -> str:
+    return f"{_named(facts, uploads)} was left behind"
+
+
+def _named(facts: Facts, uploads: Iterable[str]) -> str:
     location = facts.spec.destination.s3
     which = ", ".join(uploads)
-    return f"multipart upload {which} of {location} at {endpoint_url(location)} was left behind"
+    return f"multipart upload {which} of {location} at {endpoint_url(location)}"
 
 
 def doubtful(facts: Facts, upload_id: str) -> str:

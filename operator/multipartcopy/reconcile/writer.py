@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -95,18 +96,17 @@ def write(
     before = summary(resource.status.conditions)
     if before is None or before.reason != reason:
         logger.info("%s/%s: %s: %s: %s", namespace, name, phase, reason, message)
-        if not (
-            wanted.over and resource.finalizer
-        ):  # Else it comes with the release: announce_end.
+        released = wanted.over and resource.finalizer and not wanted.kept
+        if not released:  # Else it comes with the release: announce_end.
             emit(kube, resource, reason, message, now)
     return True
 
 
 def announce_end(kube: Kube, resource: Resource, now: datetime) -> None:
     """The Event of how it ended, before the resource is released: whoever dies in between, it is written, once."""
-    said = summary(resource.status.conditions)
-    if said and resource.status.over:
-        name = f"end-{resource.status.attempt}"
+    said, ended = summary(resource.status.conditions), resource.status.completion_time
+    if said and ended and resource.status.over:
+        name = f"end-{re.sub('[^0-9]', '', ended)}"
         emit(kube, resource, reason_of(said.reason), said.message, now, name)
 
 

@@ -137,7 +137,9 @@ class _Handler(BaseHTTPRequestHandler):
         if there is None:
             return _missing("multipartcopies.multipartcopy.dev", name)
         if self.command == "PATCH":
-            there["spec"] |= body["spec"]
+            there["spec"] |= body.get("spec", {})
+            annotations = there["metadata"].setdefault("annotations", {})
+            annotations |= body.get("metadata", {}).get("annotations", {})
         if self.command == "DELETE":
             assert body["preconditions"]["uid"] == there["metadata"]["uid"]
             there["metadata"]["deletionTimestamp"] = CREATED

@@ -3,10 +3,9 @@
 import io
 
 import pytest
-import yaml
 
 from multipartcopy.cli.errors import Exit
-from tests.unit.cli.api import COPYING, NAMESPACE, Api, ended
+from tests.unit.cli.api import COPYING, CREATED, NAMESPACE, Api, ended
 from tests.unit.cli.conftest import Command
 
 KEY = (NAMESPACE, "era5")
@@ -38,70 +37,61 @@ def test_a_copy_that_has_ended_is_left(api: Api, run: Command, command: str):
     assert changes(api) == []
 
 
-def test_retry_makes_the_same_again(api: Api, run: Command):
-    before = api.add(
-        "era5",
-        ended("Failed"),
-        labels={"team": "climate"},
-        annotations={"note": "n", "kubectl.kubernetes.io/last-applied-configuration": "{}"},
-        managedFields=[{"manager": "kubectl"}],
-        ownerReferences=[{"uid": "u", "kind": "K", "name": "n", "apiVersion": "v1"}],
-        generation=3,
-    )
-    assert run("retry", "era5", "--yes") == Exit.DONE
-    after = api.copies[KEY]
-    assert after["spec"] == before["spec"]
-    assert "status" not in after
-    meta = after["metadata"]
-    assert meta["uid"] != before["metadata"]["uid"]
-    assert meta["labels"] == {"team": "climate"}
-    assert meta["annotations"] == {"note": "n"}
-    assert meta["ownerReferences"] == before["metadata"]["ownerReferences"]
-    assert not {"managedFields", "generation", "resourceVersion"} & meta.keys()
+RETRY = "multipartcopy.dev/retry"
+
+
+def test_retry_asks_once_for_each_failure(
+    api: Api, run: Command, capsys: pytest.CaptureFixture[str]
+):
+    api.add("era5", ended("Failed"), annotations={"note": "n"})
+    for _ in range(2):
+        assert run("retry", "era5") == Exit.DONE
+    assert api.copies[KEY]["metadata"]["annotations"] == {"note": "n", RETRY: CREATED}
+    assert changes(api) == ["PATCH", "PATCH"]
+    assert capsys.readouterr().out == "era5 is tried again, from the beginning\n" * 2
+
+
+def test_retry_asks_again_for_what_has_failed_again_in_the_same_second(api: Api, run: Command):
+    api.add("era5", {**ended("Failed"), "handledRetry": CREATED})
+    assert run("retry", "era5") == Exit.DONE
+    assert api.copies[KEY]["metadata"]["annotations"] == {RETRY: f"{CREATED}-again"}
+
+
+def test_retry_says_that_parts_were_kept(
+    api: Api, run: Command, capsys: pytest.CaptureFixture[str]
+):
+    api.add("era5", {**ended("Failed"), "failing": {"reason": "R"}})
+    assert run("retry", "era5") == Exit.DONE
+    assert capsys.readouterr().out == "era5 is tried again, with the parts that were kept\n"
 
 
 @pytest.mark.parametrize("status", [COPYING, ended("Complete"), {}])
 def test_retry_is_for_what_has_failed(api: Api, run: Command, status: dict[str, object]):
     api.add("era5", status)
-    assert run("retry", "era5", "--yes") == Exit.REFUSED
+    assert run("retry", "era5") == Exit.REFUSED
     assert changes(api) == []
 
 
-def test_retry_waits_until_the_old_one_is_gone(
+def test_retry_is_followed_from_where_the_operator_has_begun(
     api: Api, run: Command, monkeypatch: pytest.MonkeyPatch
 ):
+    """Before, the failure is still said."""
     api.add("era5", ended("Failed"))
-    api.held.add("era5")
+    then = iter([COPYING, ended("Complete")])
 
-    def let_go(_: float) -> None:
-        api.copies.clear()
+    def operator(_: float) -> None:
+        api.copies[KEY]["status"] = {**next(then), "handledRetry": CREATED}
 
-    monkeypatch.setattr("multipartcopy.cli.change.time.sleep", let_go)
-    assert run("retry", "era5", "--yes") == Exit.DONE
-    assert changes(api) == ["DELETE", "POST"]
-
-
-def test_retry_loses_no_manifest(api: Api, run: Command, capsys: pytest.CaptureFixture[str]):
-    before = api.add("era5", ended("Failed"))
-    api.refusals["POST"] = (403, "no more")
-    assert run("retry", "era5", "--yes") == Exit.REFUSED
-    said = capsys.readouterr()
-    assert yaml.safe_load(said.out)["spec"] == before["spec"]
-    assert "era5 was deleted; above is its manifest" in said.err
+    monkeypatch.setattr("multipartcopy.cli.change.time.sleep", operator)
+    assert run("retry", "era5", "--wait", "--timeout=1m") == Exit.DONE
 
 
-def test_retry_may_find_it_made_by_another(api: Api, run: Command, monkeypatch: pytest.MonkeyPatch):
-    """A GitOps tool, for one, that has seen it go."""
+def test_retry_does_not_wait_for_ever_for_an_operator(
+    api: Api, run: Command, capsys: pytest.CaptureFixture[str]
+):
     api.add("era5", ended("Failed"))
-    api.held.add("era5")
-    monkeypatch.setattr("multipartcopy.cli.change.time.sleep", lambda _: api.add("era5", COPYING))
-    assert run("retry", "era5", "--yes") == Exit.DONE
-    assert api.copies[KEY]["status"] == COPYING
-
-
-def test_retry_may_be_followed(api: Api, run: Command):
-    api.add("era5", ended("Failed"))
-    assert run("retry", "era5", "--yes", "--wait", "--timeout=0") == Exit.TIMEOUT
+    assert run("retry", "era5", "--wait", "--timeout=0") == Exit.TIMEOUT
+    assert "no operator has begun to try era5 again yet" in capsys.readouterr().err
 
 
 def test_cancel_deletes_and_waits(api: Api, run: Command, capsys: pytest.CaptureFixture[str]):
@@ -118,11 +108,10 @@ def test_cancel_says_what_holds_it(api: Api, run: Command, capsys: pytest.Captur
     assert "era5 is deleted and not gone yet, it goes on by itself: m" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("command", "status"), [("cancel", COPYING), ("retry", ended("Failed"))])
 class TestAsking:
-    def test_where_nobody_can_be_asked(self, api: Api, run: Command, command: str, status: object):
-        api.add("era5", status)  # type: ignore[arg-type]
-        assert run(command, "era5") == Exit.USAGE
+    def test_where_nobody_can_be_asked(self, api: Api, run: Command):
+        api.add("era5", COPYING)
+        assert run("cancel", "era5") == Exit.USAGE
         assert changes(api) == []
 
     @pytest.mark.parametrize(
@@ -132,8 +121,6 @@ class TestAsking:
         self,
         api: Api,
         run: Command,
-        command: str,
-        status: object,
         answer: str,
         code: Exit,
         monkeypatch: pytest.MonkeyPatch,
@@ -142,7 +129,7 @@ class TestAsking:
             def isatty(self) -> bool:
                 return True
 
-        api.add("era5", status)  # type: ignore[arg-type]
+        api.add("era5", COPYING)
         monkeypatch.setattr("sys.stdin", Terminal(answer))
-        assert run(command, "era5") == code
+        assert run("cancel", "era5") == code
         assert bool(changes(api)) == (code is Exit.DONE)

@@ -1,6 +1,10 @@
 local actions = {}
 
 local status = obj.status or {}
+if obj.metadata.deletionTimestamp == nil and status.phase == "Failed" and status.completionTime ~= nil then
+  actions["retry"] = {["iconClass"] = "fa fa-fw fa-redo"}
+  return actions
+end
 if obj.metadata.deletionTimestamp ~= nil or status.completionTime ~= nil or status.failing ~= nil then
   return actions
 end
