@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dev.bench.contenders import MC, PEERS, RCLONE, SPLICE, WORKER
+from dev.bench.contenders import MC, PEERS, RCLONE, SCHEMES, SPLICE, WORKER
 from dev.bench.stage import GiB, MiB, Sample
 
 Row = dict[str, Any]
@@ -66,7 +66,7 @@ def verdicts(rows: Sequence[Row]) -> list[Verdict]:
         _ratio(rows, CPU, "http", SPLICE, 2.5, "2.5 x the splice floor"),
         _ratio(rows, CPU, "https", RCLONE, 1 / 3, "1/3 of rclone's"),
         _memory(rows),
-        _memory_spread(rows),
+        *(_memory_spread(rows, scheme) for scheme in SCHEMES),
         _wall(rows, "http"),
         _wall(rows, "https"),
     ]
@@ -116,12 +116,12 @@ def _memory(rows: Sequence[Row]) -> Verdict | None:
     return Verdict("peak RSS", "at most 48 MiB", f"{max(peaks) / MiB:.1f} MiB", max(peaks) <= goal)
 
 
-def _memory_spread(rows: Sequence[Row]) -> Verdict | None:
-    medians = [_median(row, RSS) for row in _good(rows) if row["contender"] == WORKER]
+def _memory_spread(rows: Sequence[Row], scheme: str) -> Verdict | None:
+    medians = [_median(row, RSS) for row in _by_size(rows, scheme, WORKER).values()]
     if len(medians) < 2:
         return None
     spread = max(medians) - min(medians)
-    what = "peak RSS, over part sizes and schemes"
+    what = f"peak RSS over the part sizes, {scheme}"
     return Verdict(what, "within 4 MiB", f"within {spread / MiB:.1f} MiB", spread <= 4 * MiB)
 
 
