@@ -128,8 +128,11 @@ def test_an_upload_that_a_part_brings_back_is_begun_again(world: World):
         return None
 
     upload = lab.wait_until("all parts but the first", the_others, 60)
+    # Else the operator may see in between that it is gone.
+    world.destination_gate.hold(r"^GET /dst/revived\?.*uploadId=")
     world.destination.abort_multipart_upload(Bucket="dst", Key="revived", UploadId=upload)
     lab.wait_until("the upload back", lambda: upload in world.uploads("revived"), 60)
+    world.destination_gate.open()
     status = world.check_copied("revived", digest)
     assert (status["attempt"], status["lostUploads"]) == (2, 1)
     assert "UploadLost" in world.reasons("revived")

@@ -253,6 +253,16 @@ def test_a_resource_whose_finalizer_was_taken_away_is_buried(monkeypatch, away):
     assert kube.events == (["UploadLeftBehind"] * 2 if away else [])
 
 
+def test_a_kept_upload_is_buried_too(monkeypatch):
+    store = Uploads(monkeypatch, "ours")
+    failing = Failing("AccessDenied", "no", format_time(NOW))
+    kept = replace(UPLOADING, phase=Phase.FAILED, failing=failing, completion_time=format_time(NOW))
+    kube = FakeKube(kept)
+    effects = Effects(kube, Image("i"), None, Limits())  # type: ignore[arg-type]
+    effects.bury(Memory(access={"destination": Access()}, uploads={"ours"}, last=kube.read()))
+    assert store.ids == []
+
+
 def test_what_has_ended_well_needs_no_burial(monkeypatch):
     store = Uploads(monkeypatch, "ours")
     done = Status(
@@ -297,17 +307,12 @@ def test_a_second_end_is_announced_as_well():
 
 def test_an_end_without_a_release_is_announced_at_once():
     kube = FakeKube(UPLOADING)
-    failing = Failing("AccessDenied", "no", format_time(NOW))
-    writer.write(
-        kube,  # type: ignore[arg-type]
-        kube.read(),
-        replace(UPLOADING, failing=failing, completion_time=format_time(NOW)),
-        phase=Phase.FAILED,
-        reason=Reason.ACCESS_DENIED,
-        message="m",
-        now=NOW,
-    )
-    assert kube.events == ["AccessDenied"]
+    failing = replace(UPLOADING, failing=Failing("AccessDenied", "no", format_time(NOW)))
+    kept = replace(failing, completion_time=format_time(NOW))
+    for phase, status in ((Phase.ABORTING, failing), (Phase.FAILED, kept), (Phase.FAILED, kept)):
+        said = {"phase": phase, "reason": Reason.ACCESS_DENIED, "message": str(phase), "now": NOW}
+        writer.write(kube, kube.read(), status, **said)  # type: ignore[arg-type]
+    assert kube.events == ["AccessDenied"] * 2
 
 
 @pytest.mark.parametrize(

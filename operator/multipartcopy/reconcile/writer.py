@@ -94,9 +94,10 @@ def write(
     else:
         raise LostRaceError(f"{namespace}/{name}")
     before = summary(resource.status.conditions)
-    if before is None or before.reason != reason:
+    keeps = wanted.kept and not resource.status.kept
+    if keeps or before is None or before.reason != reason:
         logger.info("%s/%s: %s: %s: %s", namespace, name, phase, reason, message)
-        released = wanted.over and resource.finalizer and not wanted.kept
+        released = wanted.over and resource.finalizer and not keeps
         if not released:  # Else it comes with the release: announce_end.
             emit(kube, resource, reason, message, now)
     return True
