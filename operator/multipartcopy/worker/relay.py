@@ -2,15 +2,16 @@
 
 Why it is shaped so:
 
-- A stream has one buffer, of a MiB, that every byte passes through: into it, over it for the checksum, and out of
-  it again. So memory does not know how large a part is, and a part that fails is asked for again, from its first byte.
-- What costs is not the bytes. Two copies by the kernel and a CRC64NVME take a fifth of a second for a GiB; to be woken,
-  and to get the interpreter back from another thread, takes as much again wherever it is done for every 64 KiB. So
-  a buffer is filled by one call and emptied by one (``wire.py``), and Python is run once a MiB.
-- Hence also threads and blocking sockets: with so few calls there is nothing that an event loop could save, and what is
-  awaited is told by where a stream stands.
-- The checksum follows the bytes as a trailer, for it is known only when they have passed. The head of a chunk is written into
-  the buffer before its bytes, so that both leave in one call.
+- A stream has one buffer, of a MiB, that every byte passes through: into it, over it for the checksum, and out
+  of it again. So memory does not know how large a part is, and a part that fails is asked for again, from its
+  first byte.
+- What costs is not the bytes. Two copies by the kernel and a CRC64NVME take a quarter of a second for a GiB; to
+  be woken, and to get the interpreter back from another thread, takes most of that again where it is done for
+  every 256 KiB. So a buffer is filled by one call and emptied by one (``wire.py``), and Python is run once a MiB.
+- Hence also threads and blocking sockets: with so few calls there is nothing that an event loop could save, and
+  what is awaited is told by where a stream stands.
+- The checksum follows the bytes as a trailer, for it is known only when they have passed. The head of a chunk is
+  written into the buffer before its bytes, so that both leave in one call.
 - The heads are left to ``http.client``: two for each part, of a format with many corners.
 """
 
