@@ -41,7 +41,7 @@ lint: ## style, types, layers
 	$(RUN) lint-imports
 
 .PHONY: bench dashboard
-bench: ## all benches, into docs/bench.*; ARGS="[relay] [latency] [pods] [ledger] [--quick]" for some, not kept
+bench: ## all benches, into docs/bench.*; ARGS="[relay] [within] [latency] [pods] [ledger] [--quick]" for some, not kept
 	@$(RUN) python -m dev.bench $(or $(ARGS),--docs)
 dashboard: ## the dashboard's panels, of what the operator in the cluster does for SECONDS=300, into docs/dashboard.svg
 	@$(RUN) python -m dev.dashboard --seconds $(or $(SECONDS),300) docs/dashboard.svg

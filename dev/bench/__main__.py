@@ -9,16 +9,16 @@ import sys
 import time
 
 from dev import lab
-from dev.bench import latency, ledger, machine, pods, relay, report
+from dev.bench import latency, ledger, machine, pods, relay, report, within
 from dev.bench.report import BUILD, Finding
 from dev.cluster.builds import KUBERNETES_VERSION
 from dev.cluster.console import ClusterError, duration, say
 from dev.test import cluster
 from multipartcopy.api.quantity import parse_bytes
 
-RELAY, LATENCY, PODS, LEDGER = "relay", "latency", "pods", "ledger"
-BENCHES = (RELAY, LATENCY, PODS, LEDGER)
-"""The relay first, while there is no cluster on the machine."""
+RELAY, WITHIN, LATENCY, PODS, LEDGER = "relay", "within", "latency", "pods", "ledger"
+BENCHES = (RELAY, WITHIN, LATENCY, PODS, LEDGER)
+"""First those that need no cluster, while there is none on the machine."""
 
 
 def main() -> int:
@@ -68,11 +68,15 @@ def _run(options: argparse.Namespace) -> int:
             profile_only=options.profile,
             docs=options.docs,
         )
-    others = [name for name in BENCHES if name in chosen and name != RELAY]
+    if WITHIN in chosen:
+        found = within.run(options.rounds or (1 if options.quick else 3), quick=options.quick)
+        good = _keep(WITHIN, found, machine.machine(), options) and good
+    others = [name for name in BENCHES if name in chosen and name not in (RELAY, WITHIN)]
     if others:
         with cluster():
             for name in others:
-                good = _keep(name, _on_cluster(name, options), options) and good
+                about = machine.machine() | {"kubernetes": KUBERNETES_VERSION}
+                good = _keep(name, _on_cluster(name, options), about, options) and good
     return 0 if good else 1
 
 
@@ -90,9 +94,9 @@ def _on_cluster(name: str, options: argparse.Namespace) -> Finding:
     return found
 
 
-def _keep(name: str, found: Finding, options: argparse.Namespace) -> bool:
+def _keep(name: str, found: Finding, about: dict[str, str], options: argparse.Namespace) -> bool:
     """Into a file, onto the terminal, and with ``--docs`` into the page; whether all went right."""
-    about = machine.machine() | {"kubernetes": KUBERNETES_VERSION, **found.about}
+    about = about | dict(found.about)
     BUILD.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"machine": about, **found.result}, indent=2)
     (BUILD / f"{name}.json").write_text(text + "\n")

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,17 +30,22 @@ _SPLICE = Path(__file__).with_name("splice.py")
 
 
 @contextmanager
-def worker(job: Job, image: Path) -> Iterator[Sequence[Command]]:
-    """As few pods as the reports have room for, one after the other; ``image`` is the root of the image."""
-    upload = _create(job, ChecksumAlgorithm="CRC64NVME", ChecksumType="FULL_OBJECT")
+def worker(job: Job, image: Path, *, server_side: bool = False) -> Iterator[Sequence[Command]]:
+    """As few pods as the reports have room for, one after the other; ``image`` is the root of the image.
+
+    ``server_side``: source and destination are one store, which copies by itself, without a checksum.
+    """
+    full = {} if server_side else {"ChecksumType": "FULL_OBJECT"}
+    upload = _create(job, **full, **({} if server_side else {"ChecksumAlgorithm": "CRC64NVME"}))
     source = job.source.client().head_object(Bucket=SOURCE_BUCKET, Key=KEY)
     task = worker_task(job, source["ETag"].strip('"'), upload)
+    task = replace(task, server_side=server_side, checksum=not server_side)
     with home_in(image) as home:
         _write_secrets(job, home)
         indexes = range(len(task.work))
         yield [worker_command(task, index, image, home) for index in indexes]
         parts = [part for index in indexes for part in _reported(_report(home, index))]
-    _complete(job, upload, parts, ChecksumType="FULL_OBJECT")
+    _complete(job, upload, parts, **full)
 
 
 @contextmanager
@@ -159,11 +165,14 @@ def _reported(file: Path) -> list[dict[str, Any]]:
     text = file.read_text()
     report = decode_report(text)
     assert report is not None, text
-    rows = zip(parse_ranges(report.parts), report.etags, unpack_crcs(report.crc64nvme), strict=True)
-    return [
-        {"PartNumber": number, "ETag": etag, "ChecksumCRC64NVME": encode_crc(crc)}
-        for number, etag, crc in rows
+    parts: list[dict[str, Any]] = [
+        {"PartNumber": number, "ETag": etag}
+        for number, etag in zip(parse_ranges(report.parts), report.etags, strict=True)
     ]
+    if report.crc64nvme:
+        for part, crc in zip(parts, unpack_crcs(report.crc64nvme), strict=True):
+            part["ChecksumCRC64NVME"] = encode_crc(crc)
+    return parts
 
 
 def _write_secrets(job: Job, home: Path) -> None:

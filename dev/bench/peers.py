@@ -70,6 +70,16 @@ def rclone_commands(job: Job, program: Path) -> Sequence[Command]:
     return [Command(argv, env)]
 
 
+def rclone_within(job: Job, program: Path) -> Sequence[Command]:
+    """Of one remote, where it asks the store to copy, in parts of the cutoff if the object is larger."""
+    (command,) = rclone_commands(job, program)
+    argv = [
+        f"src:{DESTINATION_BUCKET}/{KEY}" if word.startswith("dst:") else word
+        for word in command.argv
+    ]
+    return [Command([*argv, f"--s3-copy-cutoff={min(job.part_size, job.size - 1)}B"], command.env)]
+
+
 def mc_commands(job: Job, program: Path) -> Sequence[Command]:
     """One stream, whatever number it is told, with a part in memory at a time.
 
@@ -92,9 +102,20 @@ def mc_commands(job: Job, program: Path) -> Sequence[Command]:
     return [Command(argv, env)]
 
 
-def boto3_commands(job: Job) -> Sequence[Command]:
+def mc_within(job: Job, program: Path) -> Sequence[Command]:
+    """Of one alias, where it asks the store to copy: the whole object by one request, whatever part size it is told."""
+    (command,) = mc_commands(job, program)
+    argv = [
+        word.replace("dst/", "src/", 1) if word.startswith("dst/") else word
+        for word in command.argv
+    ]
+    return [Command([word for word in argv if not word.startswith("--checksum")], command.env)]
+
+
+def boto3_commands(job: Job, *, server_side: bool = False) -> Sequence[Command]:
     """See boto3_copy.py."""
     task = {
+        "server_side": server_side,
         "part_size": job.part_size,
         "streams": STREAMS,
         "source": [job.source.endpoint, _ca(job.source), SOURCE_BUCKET, KEY],

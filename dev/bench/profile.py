@@ -17,7 +17,7 @@ from dev.bench import ours
 from dev.bench.contenders import SCHEMES, WORKER, Contender
 from dev.bench.job import Job
 from dev.bench.measure import Command, RunError, measure
-from dev.bench.stage import MiB, Stage, run, stage
+from dev.bench.stage import MiB, Stage, run_once, stage
 from dev.cluster.console import run as output_of
 from dev.cluster.prereqs import install
 
@@ -60,7 +60,7 @@ def _traffic(contender: Contender, scheme: str, between: Stage) -> str:
         names = ",".join((*_SENDING, *_RECEIVING, "splice"))
         prefix = ["/usr/bin/strace", "--seccomp-bpf", "-f", "-qq", "-yy", "--string-limit=0"]
         prefix += ["--signal=none", f"--trace={names}", f"--output={trace}"]
-        sample = run(_wrapped(contender, prefix), between, _PART)
+        sample = run_once(_wrapped(contender, prefix), between, _PART)
         if sample.error:
             return f"  {contender.name:<14}{scheme:<6} {sample.error}"
         with trace.open(errors="replace") as lines:
@@ -104,7 +104,7 @@ def _hot(contenders: Sequence[Contender], scheme: str, between: Stage, image: Pa
     with TemporaryDirectory() as home:
         data = Path(home) / "perf.data"
         prefix = ["/usr/bin/perf", "record", "--quiet", "--freq=999", f"--output={data}", "--"]
-        sample = run(_wrapped(worker, prefix), between, _PART)
+        sample = run_once(_wrapped(worker, prefix), between, _PART)
         if sample.error:
             return f"\nperf, {scheme}: {sample.error}"
         by = [

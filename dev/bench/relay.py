@@ -15,13 +15,12 @@ from dev.bench.job import STREAMS
 from dev.bench.profile import profile
 from dev.bench.report import BUILD, DOCS, ROOT
 from dev.bench.rows import Row, human, make_row, verdicts
-from dev.bench.stage import GiB, MiB, Sample, check_memory, stage
-from dev.bench.stage import run as run_once
+from dev.bench.stage import GiB, MiB, Sample, check_memory, run_once, stage
 from dev.cluster.console import duration, say
 from dev.cluster.images import build_image, mounted
 from dev.cluster.prereqs import install
 
-_IMAGE = "localhost/multipartcopy:bench"
+IMAGE = "localhost/multipartcopy:bench"
 _PART_SIZES = (8 * MiB, 16 * MiB, 64 * MiB, GiB)
 _QUICK_PART_SIZES = (16 * MiB, 64 * MiB)
 
@@ -36,7 +35,7 @@ def run(
     install({"openssl": "openssl"})
     check_memory(size, part_sizes[-1])
     BUILD.mkdir(parents=True, exist_ok=True)
-    with mounted(build_image(_IMAGE, "Dockerfile", str(ROOT))) as image:
+    with mounted(build_image(IMAGE, "Dockerfile", str(ROOT))) as image:
         everybody = contenders(image)
         about = machine.describe(size, rounds, STREAMS, image)
         rows = [] if profile_only else _measure(everybody, size, rounds, part_sizes, about)
@@ -84,7 +83,7 @@ def _measure_scheme(
                 for contender in racing[first:] + racing[:first]:
                     sample = run_once(contender, between, part_size)
                     samples[contender.name, part_size].append(sample)
-                    _say_sample(contender, scheme, part_size, number, size, sample)
+                    say_sample(contender, scheme, part_size, number, size, sample)
     return [
         make_row(contender.name, scheme, part_size, size, samples[contender.name, part_size])
         for contender in racing
@@ -92,7 +91,7 @@ def _measure_scheme(
     ]
 
 
-def _say_sample(
+def say_sample(
     contender: Contender, scheme: str, part_size: int, number: int, size: int, sample: Sample
 ) -> None:
     used = sample.usage

@@ -54,15 +54,26 @@ class Sample:
 def stage(scheme: str, size: int) -> Iterator[Stage]:
     tls = scheme == "https"
     with servers.minio(tls=tls) as source, servers.minio(tls=tls) as destination:
-        source.client().create_bucket(Bucket=SOURCE_BUCKET)
-        destination.client().create_bucket(Bucket=DESTINATION_BUCKET)
-        content = RandomContent(size)
-        config = TransferConfig(multipart_chunksize=16 * MiB, use_threads=False)
-        source.client().upload_fileobj(content, SOURCE_BUCKET, KEY, Config=config)
-        yield Stage(source, destination, size, content.digest.hexdigest())
+        yield _filled(source, destination, size)
 
 
-def run(contender: Contender, stage: Stage, part_size: int) -> Sample:
+@contextmanager
+def within(size: int) -> Iterator[Stage]:
+    """One store for both ends, plain HTTP."""
+    with servers.minio() as store:
+        yield _filled(store, store, size)
+
+
+def _filled(source: servers.Server, destination: servers.Server, size: int) -> Stage:
+    source.client().create_bucket(Bucket=SOURCE_BUCKET)
+    destination.client().create_bucket(Bucket=DESTINATION_BUCKET)
+    content = RandomContent(size)
+    config = TransferConfig(multipart_chunksize=16 * MiB, use_threads=False)
+    source.client().upload_fileobj(content, SOURCE_BUCKET, KEY, Config=config)
+    return Stage(source, destination, size, content.digest.hexdigest())
+
+
+def run_once(contender: Contender, stage: Stage, part_size: int) -> Sample:
     limit = _LIMIT_BASE + _LIMIT_PER_GIB * stage.size / GiB
     with tempfile.TemporaryDirectory(prefix="multipartcopy-bench-") as home:
         job = Job(stage.source, stage.destination, stage.size, part_size, Path(home))
