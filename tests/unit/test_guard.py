@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dev.servers import LOOPBACK
-from multipartcopy import __main__
+from multipartcopy import commands
 from multipartcopy.api.names import PROXY_VARIABLES
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.spec import AddressingStyle, HttpLocation, S3Location
@@ -152,16 +152,16 @@ def test_a_list_that_is_none(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> No
             parse_guard(wrong)
     chosen: list[str] = []
     monkeypatch.setattr(
-        __main__, "_operate", lambda options: chosen.append(options.allow_endpoints)
+        commands, "_operate", lambda options: chosen.append(options.allow_endpoints)
     )
     monkeypatch.setattr(sys, "argv", ["multipartcopy", "operator"])
-    __main__.main()
+    commands.main()
     monkeypatch.setenv("MULTIPARTCOPY_ALLOW_ENDPOINTS", "*.example")
-    __main__.main()
+    commands.main()
     assert chosen == ["", "*.example"]
     monkeypatch.setattr(sys, "argv", ["multipartcopy", "operator", "--allow-endpoints=a/b"])
     with pytest.raises(SystemExit):
-        __main__.main()
+        commands.main()
     assert "is neither like *.example.com nor like 10.0.0.0/8" in capsys.readouterr().err
 
 

@@ -9,7 +9,7 @@ import kubernetes
 import pytest
 from kubernetes.client import ApiException
 
-from multipartcopy import __main__
+from multipartcopy import commands
 from multipartcopy.api.codec import to_json
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.spec import Reference, S3Location, Source, Spread, Target, Toleration
@@ -512,15 +512,15 @@ def test_a_namespace_that_cannot_be_worked_in_is_named(monkeypatch):
 
 def test_namespaces_are_names_and_never_patterns(monkeypatch, capsys):
     chosen = []
-    monkeypatch.setattr(__main__, "_operate", lambda options: chosen.append(options.namespaces))
+    monkeypatch.setattr(commands, "_operate", lambda options: chosen.append(options.namespaces))
     flags = ["--namespace=a", "--namespace", "b-1"]
     monkeypatch.setattr(sys, "argv", ["multipartcopy", "operator", *flags])
-    __main__.main()
+    commands.main()
     assert chosen == [["a", "b-1"]]
     for wrong in ("*", "a*", "!a", "A", "", "a,b", "-a"):
         monkeypatch.setattr(sys, "argv", ["multipartcopy", "operator", f"--namespace={wrong}"])
         with pytest.raises(SystemExit):
-            __main__.main()
+            commands.main()
         assert "is no name of a namespace" in capsys.readouterr().err
 
 

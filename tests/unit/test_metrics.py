@@ -16,11 +16,11 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from multipartcopy.__main__ import _listener
 from multipartcopy.api.codec import to_json
 from multipartcopy.api.names import FINALIZER
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.status import Failing, Phase, Status, Upload
+from multipartcopy.commands import _listener
 from multipartcopy.handlers import Options
 from multipartcopy.jobs import Image
 from multipartcopy.kube import KubeError

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multipartcopy import __main__
+from multipartcopy import commands
 from multipartcopy.api.codec import to_json
 from multipartcopy.api.conditions import summarize
 from multipartcopy.api.status import Failing, Intent, Phase
@@ -275,20 +275,20 @@ def test_the_next_in_the_queue_is_woken():
 def test_the_limits_are_flags_or_environment(monkeypatch, capsys):
     chosen = []
     monkeypatch.setattr(
-        __main__,
+        commands,
         "_operate",
         lambda options: chosen.append((options.max_active_copies, options.max_pods)),
     )
     monkeypatch.setattr(sys, "argv", ["multipartcopy", "operator"])
-    __main__.main()
+    commands.main()
     monkeypatch.setenv("MULTIPARTCOPY_MAX_ACTIVE_COPIES", "7")
     monkeypatch.setenv("MULTIPARTCOPY_MAX_PODS", "8")
-    __main__.main()
+    commands.main()
     monkeypatch.setattr(sys, "argv", ["multipartcopy", "operator", "--max-pods=9"])
-    __main__.main()
+    commands.main()
     assert chosen == [(0, 0), (7, 8), (7, 9)]
     monkeypatch.setenv("MULTIPARTCOPY_MAX_PODS", "many")
     monkeypatch.setattr(sys, "argv", ["multipartcopy", "operator"])
     with pytest.raises(SystemExit):
-        __main__.main()
+        commands.main()
     assert "is no whole number" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from dev.servers import LOOPBACK
-from multipartcopy import __main__
+from multipartcopy import commands
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.spec import Reference, S3Location, Source
 from multipartcopy.jobs import Image
@@ -192,7 +192,7 @@ def test_a_rotated_session_token_is_read_for_the_next_request():
 
 def test_opting_in_is_a_flag_or_environment(monkeypatch):
     chosen = []
-    monkeypatch.setattr(__main__, "_operate", lambda o: chosen.append(o.require_secret_opt_in))
+    monkeypatch.setattr(commands, "_operate", lambda o: chosen.append(o.require_secret_opt_in))
     for flags, value in (
         ([], None),
         ([], "true"),
@@ -203,5 +203,5 @@ def test_opting_in_is_a_flag_or_environment(monkeypatch):
         monkeypatch.delenv("MULTIPARTCOPY_REQUIRE_SECRET_OPT_IN", raising=False)
         if value:
             monkeypatch.setenv("MULTIPARTCOPY_REQUIRE_SECRET_OPT_IN", value)
-        __main__.main()
+        commands.main()
     assert chosen == [False, True, False, True]
