@@ -114,7 +114,7 @@ def test_an_upload_that_a_stranger_aborts_is_begun_again(world: World, data: byt
 def test_an_upload_that_a_part_brings_back_is_begun_again(world: World):
     """The store is just taking the part in when a stranger aborts: it then refuses to complete the upload."""
     digest = world.fill("revived")
-    slow = {"kind": "trickle", "at": "request-body", "bytes_per_second": MiB // 2}
+    slow = {"kind": "stall", "at": "request-body", "after": 5 * MiB - 1000, "seconds": 10}
     match = r"^PUT /dst/revived\?.*partNumber=1&"
     world.destination_gate.add({"name": "slow", "match": match, "times": 1, "do": slow})
     world.copy("revived", "revived", parallelism=1, worker=LIGHT)
