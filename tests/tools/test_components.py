@@ -132,7 +132,8 @@ def test_the_component_of_argo_cd_adds_to_its_configuration(
     key = "resource.customizations.{}.multipartcopy.dev_MultipartCopy"
     assert made["data"].pop(key.format("health")) == (where / "health.lua").read_text()
     actions = yaml.safe_load(made["data"].pop(key.format("actions")))
-    assert {a["name"] for a in actions["definitions"]} == {"suspend", "resume", "terminate"}
+    names = {"suspend", "resume", "retry", "terminate"}
+    assert {a["name"] for a in actions["definitions"]} == names
     assert made["data"] == {}
 
 
