@@ -117,6 +117,7 @@ def _hot(contenders: Sequence[Contender], scheme: str, between: Stage, image: Pa
 def _perf_report(data: Path, sort: str, image: Path) -> str:
     flags = [
         f"--symfs={image}",
+        "--kallsyms=/proc/kallsyms",
         "--stdio",
         "--quiet",
         f"--sort={sort}",
