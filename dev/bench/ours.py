@@ -16,9 +16,9 @@ from dev.bench.job import DESTINATION_BUCKET, KEY, SOURCE_BUCKET, STREAMS, Job
 from dev.bench.measure import Command
 from dev.servers import ACCESS_KEY, LOOPBACK, SECRET_KEY
 from multipartcopy.api import names
+from multipartcopy.api.location import S3Location
 from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.report import decode_report, encode_crc, unpack_crcs
-from multipartcopy.api.spec import S3Location
 from multipartcopy.api.task import Task, Work
 from multipartcopy.plan import MAX_BATCH_SIZE
 from multipartcopy.s3.address import Address, object_address

@@ -8,8 +8,9 @@ from typing import Any
 
 from multipartcopy.api import names
 from multipartcopy.api.codec import to_json
+from multipartcopy.api.location import AddressingStyle, HttpLocation, S3Location
 from multipartcopy.api.quantity import parse_bytes
-from multipartcopy.api.spec import AddressingStyle, HttpLocation, S3Location, Spec, Worker
+from multipartcopy.api.spec import Spec, Worker
 from multipartcopy.api.status import Pin, Status, Way
 from multipartcopy.api.task import Task, UrlSource, Validator, Work
 from multipartcopy.plan import AUTO, auto_streams

@@ -20,8 +20,8 @@ from prometheus_client import (
     start_http_server,
 )
 
+from multipartcopy.api.location import S3Location
 from multipartcopy.api.reasons import Reason
-from multipartcopy.api.spec import S3Location
 from multipartcopy.api.status import Phase, Status
 from multipartcopy.s3.address import endpoint_url
 

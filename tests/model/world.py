@@ -15,6 +15,7 @@ from awscrt.checksums import crc64nvme
 
 from multipartcopy.api import names
 from multipartcopy.api.codec import from_json, to_json
+from multipartcopy.api.location import Reference, S3Location
 from multipartcopy.api.quantity import parse_bytes
 from multipartcopy.api.ranges import format_ranges
 from multipartcopy.api.reasons import Reason
@@ -24,9 +25,7 @@ from multipartcopy.api.spec import (
     OnFailure,
     OnSourceChange,
     Overwrite,
-    Reference,
     S3Destination,
-    S3Location,
     Source,
     Spec,
     Target,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dev.bench.ledger import bottomless
-from multipartcopy.api.spec import S3Location
+from multipartcopy.api.location import S3Location
 from multipartcopy.s3.control import Access, CompletedPart, Credentials, Precondition, Store
 from multipartcopy.s3.errors import Kind, S3Error
 from multipartcopy.s3.properties import Wanted

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dev.servers import ACCESS_KEY, SECRET_KEY, Server
-from multipartcopy.api.spec import S3Location
+from multipartcopy.api.location import S3Location
 from multipartcopy.s3.control import (
     Access,
     CompletedPart,

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from dev.servers import ACCESS_KEY, SECRET_KEY
+from multipartcopy.api.location import S3Location
 from multipartcopy.api.names import PROXY_VARIABLES
 from multipartcopy.api.reasons import Reason
-from multipartcopy.api.spec import S3Location
 from multipartcopy.s3 import control
 from multipartcopy.s3.errors import S3Error
 from tests.forward_proxy import forward_proxy

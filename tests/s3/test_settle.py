@@ -18,17 +18,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotoCredentials
 
 from dev.servers import ACCESS_KEY, LOOPBACK, SECRET_KEY, Server
+from multipartcopy.api.location import Reference, S3Location
 from multipartcopy.api.report import encode_crc
-from multipartcopy.api.spec import (
-    Overwrite,
-    Reference,
-    S3Destination,
-    S3Location,
-    Source,
-    Spec,
-    Target,
-    VerificationMode,
-)
+from multipartcopy.api.spec import Overwrite, S3Destination, Source, Spec, Target, VerificationMode
 from multipartcopy.api.status import Phase, Pin, Plan, Upload
 from multipartcopy.jobs import Image
 from multipartcopy.reconcile import ledger, outcome

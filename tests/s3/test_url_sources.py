@@ -20,10 +20,10 @@ from awscrt.checksums import crc64nvme
 from botocore.config import Config
 
 from dev.servers import ACCESS_KEY, SECRET_KEY, Server, certificate
+from multipartcopy.api.location import HttpLocation, Reference
 from multipartcopy.api.names import PROXY_VARIABLES
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import encode_crc
-from multipartcopy.api.spec import HttpLocation, Reference
 from multipartcopy.api.task import Read, UrlSource, Validator
 from multipartcopy.s3.control import Access
 from multipartcopy.s3.web import Site

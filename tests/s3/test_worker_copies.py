@@ -19,10 +19,10 @@ import pytest
 from awscrt.checksums import combine_crc64nvme, crc64nvme
 
 from dev.servers import ACCESS_KEY, LOOPBACK, SECRET_KEY, Server
+from multipartcopy.api.location import AddressingStyle, S3Location
 from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import Report, decode_report, encode_crc, unpack_crcs
-from multipartcopy.api.spec import AddressingStyle, S3Location
 from multipartcopy.api.task import Read, Task, Work, upload_hash
 
 MiB = 1 << 20

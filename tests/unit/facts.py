@@ -3,8 +3,9 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from multipartcopy.api.location import Reference, S3Location
 from multipartcopy.api.report import Report, WorkerError, pack_crcs
-from multipartcopy.api.spec import Reference, S3Destination, S3Location, Source, Spec, Target
+from multipartcopy.api.spec import S3Destination, Source, Spec, Target
 from multipartcopy.api.status import Claim, Phase, Pin, Plan, Status, Upload
 from multipartcopy.api.task import upload_hash
 from multipartcopy.jobs import Owner

@@ -14,7 +14,8 @@ import yaml
 
 from multipartcopy.api import names
 from multipartcopy.api.codec import camel, to_json
-from multipartcopy.api.spec import S3Destination, S3Location, Spec
+from multipartcopy.api.location import S3Location
+from multipartcopy.api.spec import S3Destination, Spec
 from multipartcopy.api.status import Status
 
 ROOT = Path(__file__).parents[2]

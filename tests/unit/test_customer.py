@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from multipartcopy.api.location import Reference, S3Location
 from multipartcopy.api.reasons import Reason
-from multipartcopy.api.spec import Mode, Reference, S3Location, Spec
+from multipartcopy.api.spec import Mode, Spec
 from multipartcopy.api.status import Way
 from multipartcopy.api.task import decode_task
 from multipartcopy.jobs import Image, build_job

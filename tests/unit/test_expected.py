@@ -4,13 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from multipartcopy.api.location import Reference, S3Location
 from multipartcopy.api.spec import (
     Checksum,
     ChecksumAlgorithm,
     Expected,
     Mode,
-    Reference,
-    S3Location,
     Source,
     Target,
     VerificationMode,

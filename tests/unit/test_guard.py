@@ -15,9 +15,9 @@ import pytest
 
 from dev.servers import LOOPBACK
 from multipartcopy import commands
+from multipartcopy.api.location import AddressingStyle, HttpLocation, S3Location
 from multipartcopy.api.names import PROXY_VARIABLES
 from multipartcopy.api.reasons import Reason
-from multipartcopy.api.spec import AddressingStyle, HttpLocation, S3Location
 from multipartcopy.api.task import UrlSource, Validator
 from multipartcopy.jobs import build_task
 from multipartcopy.reconcile.act import Effects

@@ -11,8 +11,9 @@ from kubernetes.client import ApiException
 
 from multipartcopy import commands
 from multipartcopy.api.codec import to_json
+from multipartcopy.api.location import Reference, S3Location
 from multipartcopy.api.reasons import Reason
-from multipartcopy.api.spec import Reference, S3Location, Source, Spread, Target, Toleration
+from multipartcopy.api.spec import Source, Spread, Target, Toleration
 from multipartcopy.api.status import Upload
 from multipartcopy.api.task import Work, decode_task
 from multipartcopy.handlers import settings

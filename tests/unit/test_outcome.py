@@ -8,12 +8,7 @@ import pytest
 from multipartcopy.api.conditions import summarize
 from multipartcopy.api.names import SOURCE_STAMP
 from multipartcopy.api.report import WorkerError
-from multipartcopy.api.spec import (
-    EncryptionType,
-    Overwrite,
-    ServerSideEncryption,
-    VerificationMode,
-)
+from multipartcopy.api.spec import EncryptionType, Overwrite, ServerSideEncryption, VerificationMode
 from multipartcopy.api.status import Claim, Failing, Intent, Phase, Retry, SourceChanges, Upload
 from multipartcopy.reconcile import outcome
 from multipartcopy.reconcile.decide import EndRun, Inspect, Keep, ListParts, Settle, Wait, Write

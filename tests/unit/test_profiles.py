@@ -6,17 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from multipartcopy.api.spec import (
-    AddressingStyle,
-    Mode,
-    Overwrite,
-    Profile,
-    Reference,
-    S3Location,
-    Source,
-    Target,
-    VerificationMode,
-)
+from multipartcopy.api.location import AddressingStyle, Profile, Reference, S3Location
+from multipartcopy.api.spec import Mode, Overwrite, Source, Target, VerificationMode
 from multipartcopy.api.status import Pin, Upload, Way
 from multipartcopy.jobs import build_task
 from multipartcopy.plan import GiB, MiB, PlanError, make_plan

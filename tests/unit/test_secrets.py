@@ -14,8 +14,9 @@ import yaml
 
 from dev.servers import LOOPBACK
 from multipartcopy import commands
+from multipartcopy.api.location import Reference, S3Location
 from multipartcopy.api.reasons import Reason
-from multipartcopy.api.spec import Reference, S3Location, Source
+from multipartcopy.api.spec import Source
 from multipartcopy.jobs import Image
 from multipartcopy.kube import Kube, NotAllowedError
 from multipartcopy.reconcile import act

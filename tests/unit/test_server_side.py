@@ -4,16 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from multipartcopy.api.location import Reference, S3Location
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import Report, WorkerError, pack_crcs
-from multipartcopy.api.spec import (
-    Mode,
-    Reference,
-    S3Location,
-    Source,
-    Target,
-    VerificationMode,
-)
+from multipartcopy.api.spec import Mode, Source, Target, VerificationMode
 from multipartcopy.api.status import (
     Claim,
     Destination,

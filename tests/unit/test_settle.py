@@ -5,12 +5,7 @@ from dataclasses import replace
 import pytest
 
 from multipartcopy.api.names import SOURCE_STAMP
-from multipartcopy.api.spec import (
-    EncryptionType,
-    Overwrite,
-    ServerSideEncryption,
-    VerificationMode,
-)
+from multipartcopy.api.spec import EncryptionType, Overwrite, ServerSideEncryption, VerificationMode
 from multipartcopy.api.status import Claim, Destination, Intent, Phase, Reading
 from multipartcopy.reconcile import decide as steps
 from multipartcopy.reconcile import settle

@@ -4,17 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from multipartcopy.api.location import HttpLocation, Reference
 from multipartcopy.api.names import SOURCE_STAMP
 from multipartcopy.api.reasons import Reason
-from multipartcopy.api.spec import (
-    Checksum,
-    ChecksumAlgorithm,
-    Expected,
-    HttpLocation,
-    Reference,
-    Source,
-    VerificationMode,
-)
+from multipartcopy.api.spec import Checksum, ChecksumAlgorithm, Expected, Source, VerificationMode
 from multipartcopy.api.status import Pin, Plan, Reading, Result, Way
 from multipartcopy.api.task import Read, UrlSource, Validator, decode_task
 from multipartcopy.jobs import Image, build_job, build_task

@@ -5,8 +5,8 @@ from contextlib import suppress
 
 import pytest
 
+from multipartcopy.api.location import HttpLocation, public_url
 from multipartcopy.api.reasons import Reason
-from multipartcopy.api.spec import HttpLocation, public_url
 from multipartcopy.api.task import Validator
 from multipartcopy.s3 import headers
 from multipartcopy.s3.control import Access

@@ -1,38 +1,11 @@
 """``spec`` of a MultipartCopy. The CRD has validated it and filled in the defaults."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
-
-class AddressingStyle(StrEnum):
-    AUTO = "Auto"
-    PATH = "Path"
-    VIRTUAL = "Virtual"
-
-
-class Profile(StrEnum):
-    """Which store it is, where the endpoint's host does not tell; what is known of each: ``s3/profiles.toml``."""
-
-    AUTO = "Auto"
-    AWS = "AWS"
-    MINIO = "MinIO"
-    CEPH_RGW = "CephRGW"
-    CLOUDFLARE_R2 = "CloudflareR2"
-    GOOGLE_CLOUD_STORAGE = "GoogleCloudStorage"
-    BACKBLAZE_B2 = "BackblazeB2"
-    WASABI = "Wasabi"
-    ORACLE_CLOUD = "OracleCloud"
-    ALIBABA_OSS = "AlibabaOSS"
-    DIGITAL_OCEAN = "DigitalOcean"
-    SCALEWAY = "Scaleway"
-    STORJ = "Storj"
-    SEAWEED_FS = "SeaweedFS"
-    VERSITY_GW = "VersityGW"
-    GARAGE = "Garage"
-    OTHER = "Other"
+from multipartcopy.api.location import CUSTOMER, HttpLocation, Reference, S3Location
 
 
 class Overwrite(StrEnum):
@@ -100,33 +73,6 @@ class Preserve:
         return frozenset(item for item in Item if getattr(self, item.name.lower()) is keep)
 
 
-@dataclass(frozen=True)
-class Reference:
-    """A Secret in the namespace of the resource."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class S3Location:
-    """Where one object is, and how to be let in."""
-
-    bucket: str
-    key: str
-    endpoint: str | None = None
-    region: str = "us-east-1"
-    version_id: str | None = None
-    addressing_style: AddressingStyle = AddressingStyle.AUTO
-    profile: Profile = Profile.AUTO
-    secret_ref: Reference | None = None
-    ca_secret_ref: Reference | None = None
-    anonymous: bool = False
-    sse_customer_key_secret_ref: Reference | None = None
-
-    def __str__(self) -> str:
-        return f"s3://{self.bucket}/{self.key}"
-
-
 class EncryptionType(StrEnum):
     """As in the header ``x-amz-server-side-encryption``."""
 
@@ -134,31 +80,10 @@ class EncryptionType(StrEnum):
     KMS = "aws:kms"
 
 
-CUSTOMER = "SSE-C"
-"""Beside these: with a key of the customer, of which another header tells."""
-
-
 @dataclass(frozen=True)
 class ServerSideEncryption:
     type: EncryptionType
     kms_key_id: str | None = None
-
-
-@dataclass(frozen=True)
-class HttpLocation:
-    """What is at a URL. Its query may hold a signature, so the URL is a secret; in words it is without."""
-
-    url: str
-    headers_secret_ref: Reference | None = None
-    ca_secret_ref: Reference | None = None
-
-    def __str__(self) -> str:
-        return public_url(self.url)
-
-
-def public_url(url: str) -> str:
-    """Fit for messages and logs: without user, password, query and fragment."""
-    return re.sub(r"//[^/?#]*@", "//", re.split("[?#]", url, maxsplit=1)[0])
 
 
 class ChecksumAlgorithm(StrEnum):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from multipartcopy.api.codec import from_json, to_json
+from multipartcopy.api.location import HttpLocation, S3Location
 from multipartcopy.api.ranges import parse_ranges
-from multipartcopy.api.spec import HttpLocation, S3Location
 
 VERSION = 4
 AUTO_STREAMS = 4

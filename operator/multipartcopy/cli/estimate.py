@@ -8,8 +8,9 @@ from decimal import Decimal
 from importlib import resources
 from typing import Any
 
+from multipartcopy.api.location import Profile
 from multipartcopy.api.quantity import format_bytes, number_of, parse_bytes
-from multipartcopy.api.spec import Mode, Profile, Spec, VerificationMode, Worker
+from multipartcopy.api.spec import Mode, Spec, VerificationMode, Worker
 from multipartcopy.api.status import Plan
 from multipartcopy.cli import show
 from multipartcopy.cli.errors import CliError, Exit

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from multipartcopy.api.spec import public_url
+from multipartcopy.api.location import public_url
 from multipartcopy.cli import show
 from multipartcopy.cli.cluster import Cluster
 from multipartcopy.cli.errors import CliError, Exit

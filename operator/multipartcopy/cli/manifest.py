@@ -16,8 +16,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from multipartcopy.api.codec import camel, from_json
+from multipartcopy.api.location import AddressingStyle, Profile
 from multipartcopy.api.names import GROUP, KIND, VERSION
-from multipartcopy.api.spec import AddressingStyle, Profile, Spec, Worker
+from multipartcopy.api.spec import Spec, Worker
 from multipartcopy.cli.errors import CliError, Exit
 
 _SHORTER = {

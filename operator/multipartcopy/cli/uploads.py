@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from multipartcopy.api.codec import from_json
+from multipartcopy.api.location import S3Location
 from multipartcopy.api.quantity import format_bytes
-from multipartcopy.api.spec import S3Location
 from multipartcopy.cli import manifest, show
 from multipartcopy.cli.errors import CliError, Exit
 from multipartcopy.s3.control import Access, KeyedUpload, Store

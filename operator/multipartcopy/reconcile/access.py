@@ -1,8 +1,8 @@
 """How we are let in at a store: the Secrets are read anew for each effect."""
 
 from multipartcopy.api import names
+from multipartcopy.api.location import HttpLocation, S3Location
 from multipartcopy.api.reasons import Reason
-from multipartcopy.api.spec import HttpLocation, S3Location
 from multipartcopy.kube import Kube, NotAllowedError, NotFoundError
 from multipartcopy.s3 import secrets
 from multipartcopy.s3.control import Access

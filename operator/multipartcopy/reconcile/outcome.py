@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from multipartcopy.api.conditions import summary
+from multipartcopy.api.location import S3Location
 from multipartcopy.api.names import SOURCE_STAMP
 from multipartcopy.api.quantity import format_bytes, format_quantity, number_of, parse_bytes
 from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.reasons import CANNOT_BEGIN, Reason
 from multipartcopy.api.report import decode_crc
-from multipartcopy.api.spec import Mode, Overwrite, S3Location, Spec, VerificationMode
+from multipartcopy.api.spec import Mode, Overwrite, Spec, VerificationMode
 from multipartcopy.api.status import (
     Claim,
     Destination,

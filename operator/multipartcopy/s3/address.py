@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
-from multipartcopy.api.spec import AddressingStyle, HttpLocation, S3Location
+from multipartcopy.api.location import AddressingStyle, HttpLocation, S3Location
 
 _PORTS = {"http": 80, "https": 443}
 _UNRESERVED = "/-_.~"

@@ -20,7 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from multipartcopy.api.spec import CUSTOMER, S3Location
+from multipartcopy.api.location import CUSTOMER, S3Location
 from multipartcopy.api.status import Dropped
 from multipartcopy.api.task import Validator
 from multipartcopy.s3.address import endpoint_url, is_virtual, object_address

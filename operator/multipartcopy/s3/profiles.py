@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from multipartcopy.api.location import Profile, S3Location
 from multipartcopy.api.quantity import parse_bytes
-from multipartcopy.api.spec import Profile, S3Location
 from multipartcopy.api.status import Plan
 from multipartcopy.plan import S3, Limits, PlanError, make_plan
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 
 from multipartcopy.api import names
+from multipartcopy.api.location import HttpLocation, S3Location
 from multipartcopy.api.reasons import Reason
-from multipartcopy.api.spec import HttpLocation, S3Location
 from multipartcopy.s3 import headers
 from multipartcopy.s3.control import Access, Credentials
 from multipartcopy.s3.customer import CustomerKey, read_key

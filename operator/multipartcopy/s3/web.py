@@ -16,8 +16,8 @@ from botocore.exceptions import BotoCoreError, HTTPClientError
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
+from multipartcopy.api.location import HttpLocation, public_url
 from multipartcopy.api.reasons import Reason
-from multipartcopy.api.spec import HttpLocation, public_url
 from multipartcopy.s3.address import http_address
 from multipartcopy.s3.connections import watch
 from multipartcopy.s3.control import Access, Listener, ObjectInfo, ca_file

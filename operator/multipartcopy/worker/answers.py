@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from awscrt.checksums import crc64nvme
 
+from multipartcopy.api.location import CUSTOMER
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import encode_crc
-from multipartcopy.api.spec import CUSTOMER
 from multipartcopy.worker.errors import CHANGED, UNAVAILABLE, Failure, Side
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from multipartcopy.api import names
+from multipartcopy.api.location import S3Location
 from multipartcopy.api.reasons import Reason
-from multipartcopy.api.spec import S3Location
 from multipartcopy.s3.address import Address, object_address
 from multipartcopy.s3.answers import parse_error
 from multipartcopy.s3.customer import read_key

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from multipartcopy.api.spec import Profile
+from multipartcopy.api.location import Profile
 from multipartcopy.cli import estimate as estimates
 from multipartcopy.cli.arguments import parser
 from multipartcopy.cli.errors import CliError, Exit

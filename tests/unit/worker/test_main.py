@@ -14,9 +14,9 @@ import pytest
 from awscrt.checksums import crc64nvme
 
 from dev.servers import LOOPBACK
+from multipartcopy.api.location import AddressingStyle, Reference, S3Location
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import Report, capacity, decode_report, unpack_crcs
-from multipartcopy.api.spec import AddressingStyle, Reference, S3Location
 from multipartcopy.api.task import VERSION, Read, Task, Work
 from multipartcopy.reconcile.facts import failure_of
 from multipartcopy.s3.guard import Guard

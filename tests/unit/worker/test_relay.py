@@ -10,9 +10,9 @@ from unittest.mock import Mock
 import pytest
 from awscrt.checksums import crc64nvme
 
+from multipartcopy.api.location import AddressingStyle, S3Location
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import ERROR_MESSAGE_LIMIT, encode_crc
-from multipartcopy.api.spec import AddressingStyle, S3Location
 from multipartcopy.api.task import Read, Task, Work
 from multipartcopy.worker import framing
 from multipartcopy.worker.answers import Part

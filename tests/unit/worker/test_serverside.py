@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from multipartcopy.api.location import AddressingStyle, S3Location
 from multipartcopy.api.reasons import Reason
-from multipartcopy.api.spec import AddressingStyle, S3Location
 from multipartcopy.api.task import Task, Work
 from multipartcopy.worker.answers import Part
 from multipartcopy.worker.errors import Failure, Side

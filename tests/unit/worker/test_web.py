@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from multipartcopy.api.location import AddressingStyle, HttpLocation, Reference, S3Location
 from multipartcopy.api.reasons import Reason
-from multipartcopy.api.spec import AddressingStyle, HttpLocation, Reference, S3Location
 from multipartcopy.api.task import Read, Task, UrlSource, Validator, Work
 from multipartcopy.worker import framing
 from multipartcopy.worker.answers import Part
