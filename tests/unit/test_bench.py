@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from dev.bench import peers, report
+from dev.bench import peers, report, within
 from dev.bench.chart import chart
 from dev.bench.job import Job
 from dev.bench.measure import Command, RunError, Usage, measure
@@ -119,6 +119,17 @@ def test_a_wrong_result_counts_for_no_goal() -> None:
     rows = [row("multipartcopy", 1), row("rclone", 9, ok=False)]
     assert not [v for v in verdicts(rows) if "rclone" in v.goal]
     assert verdict(rows, "every row") == (False, "1 of 2 rows")
+
+
+@pytest.mark.parametrize(("mine", "met"), [(2.0, True), (2.1, False)])
+def test_within_a_store_nobody_is_faster(mine: float, met: bool) -> None:
+    rows = [
+        row("multipartcopy", 1, wall=mine, rss=49 * MiB),
+        row("mc", 1, wall=2.0),
+        row("rclone", 1, wall=3.0),
+    ]
+    right, wall, memory = within.verdicts(rows)
+    assert (right.met, wall.met, memory.met) == (True, met, False)
 
 
 def test_the_table_shows_every_row_and_what_failed() -> None:
