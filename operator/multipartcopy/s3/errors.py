@@ -6,8 +6,15 @@ The worker's own table, for the calls that move bytes, is ``worker/errors.py``.
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+from urllib.parse import urlsplit
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, ParamValidationError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    HTTPClientError,
+    ParamValidationError,
+)
 from botocore.parsers import ResponseParserError
 
 from multipartcopy.api.reasons import Reason
@@ -125,11 +132,23 @@ def translate(error: Exception, side: str, place: str, operation: str) -> S3Erro
     assert isinstance(error, BotoCoreError | OSError | ValueError)
     permanent = isinstance(error, ValueError | ParamValidationError)
     kind = Kind.PERMANENT if permanent else Kind.RETRY
-    # The words of an unforeseen one may quote what was to be sent.
-    message = (
-        "the request could not be sent" if type(error) is HTTPClientError else str(error)[:300]
-    )
+    message = str(error)[:300]
+    if type(error) is HTTPClientError:
+        # The words of an unforeseen one may quote what was to be sent.
+        message = "the request could not be sent"
+    elif isinstance(error, EndpointConnectionError):
+        message = _unconnected(error)
     return S3Error(side, place, operation, kind, type(error).__name__, message)
+
+
+def _unconnected(error: EndpointConnectionError) -> str:
+    """botocore's own words have the whole URL, and not whether it was the name, the port or the network."""
+    url = urlsplit(str(error.kwargs.get("endpoint_url")))
+    cause: BaseException | None = error.kwargs.get("error")
+    while cause is not None and not (isinstance(cause, OSError) and cause.strerror):
+        cause = cause.__cause__ or cause.__context__
+    why = f": {cause.strerror}" if cause else ""
+    return f"could not connect to {url.scheme}://{url.netloc.rpartition('@')[2]}{why}"
 
 
 def _reason(kind: Kind, side: str) -> Reason:
