@@ -195,7 +195,7 @@ def test_errors_say_what_is_wrong(server: Server, location: S3Location, tmp_path
         assert str(where) in str(caught.value)
     assert str(caught.value).endswith("could not connect to http://127.0.0.1:1: Connection refused")
     nobody = S3Location(bucket="b", key="k", endpoint="http://no-such-host.invalid:7070")
-    with pytest.raises(S3Error, match="http://no-such-host.invalid:7070: .*not known"):
+    with pytest.raises(S3Error, match=r"http://no-such-host\.invalid:7070: .*not known"):
         Store("destination", nobody, Access(keys)).list_uploads()
     # A HEAD has no body to say why; we ask in a way that has.
     with pytest.raises(S3Error, match="SignatureDoesNotMatch"):
