@@ -111,7 +111,8 @@ def test_what_is_monitored_is_the_operators_pod(kustomize: Kustomize, tmp_path: 
 def test_the_dashboard_is_found_by_grafanas_sidecar(kustomize: Kustomize, tmp_path: Path) -> None:
     made = one(kustomize(overlay(tmp_path, "monitoring")), "ConfigMap")
     assert made["metadata"]["labels"]["grafana_dashboard"] == "1"
-    assert made["metadata"]["namespace"] == "multipartcopy-system"  # Flux applies nothing without one
+    # Flux applies nothing without one.
+    assert made["metadata"]["namespace"] == "multipartcopy-system"
     assert json.loads(made["data"]["multipartcopy.json"])["title"] == "MultipartCopy"
 
 
