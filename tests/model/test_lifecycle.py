@@ -296,3 +296,42 @@ def test_an_upload_that_is_brought_back_each_time_is_given_up(begin: Begin):
     assert world.status["conditions"][0]["reason"] == "UploadLost"
     assert "was not as it was created" in world.status["conditions"][0]["message"]
     assert not world.destination.uploads
+
+
+def test_another_try_has_the_grace_of_the_first(begin: Begin):
+    """A refusal of an hour ago says nothing of the keys that were mended meanwhile."""
+    world = begin()
+    world.weather("source", Weather.DENIED)
+    for _ in range(4):
+        world.operator(0)
+        world.time_passes(200)
+    assert world.status["phase"] == "Failed"
+    world.time_passes(3600)
+    world.retry("1")
+    world.operator(0)
+    assert world.status["phase"] == "Pending"
+    world.weather("source", Weather.FINE)
+    ends(world)
+    assert world.status["phase"] == "Succeeded"
+
+
+@pytest.mark.parametrize("call", ["get_copy_5", "list_pods_4", "create_event_1"])
+def test_a_finalizer_is_not_taken_from_a_copy_that_lives_again(begin: Begin, call: str):
+    """One operator is about to let a failed copy go, another takes it up meanwhile."""
+    world = begin()
+    world.operator(0)
+    world.source_changes()
+    world.copy_on()
+    again = Fault(meanwhile=(("retry", "1"), ("operator", 1)))
+    world.operator(0, script(**{call: again}))
+    copy = world.cluster.copies["copy"]
+    assert not world.status.get("upload") or copy["metadata"].get("finalizers")
+    ends(world)
+
+
+def test_resuming_without_a_pin_begins_anew(begin: Begin):
+    world = begin()
+    world.edited = True
+    world.cluster.edit_status("copy", lambda status: {**status, "resuming": True})
+    ends(world)
+    assert world.status["phase"] == "Succeeded"

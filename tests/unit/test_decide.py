@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from multipartcopy.api.report import WorkerError, pack_crcs
-from multipartcopy.api.spec import OnFailure, OnSourceChange
+from multipartcopy.api.spec import OnFailure, OnSourceChange, Overwrite
 from multipartcopy.api.status import (
     Claim,
     Destination,
@@ -729,3 +729,35 @@ def test_a_change_after_the_end_is_acknowledged_and_no_more(phase):
     assert not isinstance(
         decide(replace(facts(), resource=phases.written(phase).read())), steps.Write
     )
+
+
+@pytest.mark.parametrize("overwrite", [Overwrite.IF_DIFFERENT, Overwrite.ALWAYS])
+def test_nothing_begins_anew_once_the_object_is_made(overwrite):
+    """Not for the second change either."""
+    made = replace(
+        FULL,
+        source_changes=SourceChanges(1, None),
+        source_reading=Reading("abc"),
+        destination=Destination("e", SIZE),
+        destination_reading=Reading("e"),
+    )
+    spec = replace(RESTART, overwrite=overwrite)
+    failing = steps.give_up(facts(made, spec), steps.Reason.SOURCE_CHANGED, "it changed").status
+    ended = decide(facts(replace(failing, claim=None, upload=None, batches={}), spec))
+    assert ended.phase is Phase.FAILED
+
+
+def test_a_change_before_there_is_a_claim_is_no_reason_to_begin_anew():
+    begun = Status(attempt=1, source_changes=SourceChanges(1), start_time=format_time(NOW))
+    failing = steps.give_up(facts(begun, RESTART), steps.Reason.SOURCE_CHANGED, "412").status
+    assert decide(facts(failing, RESTART)).phase is Phase.FAILED
+
+
+def test_the_deadline_goes_on_between_two_claims():
+    begun = Status(
+        attempt=1,
+        source_changes=SourceChanges(1),
+        start_time=format_time(NOW - timedelta(seconds=61)),
+    )
+    late = decide(facts(begun, replace(RESTART, active_deadline_seconds=60)))
+    assert late.reason == steps.Reason.DEADLINE_EXCEEDED

@@ -249,6 +249,12 @@ def end_killed(status, limit="64Mi", spec=SPEC, *others, progressed=False):
     return outcome.end_run(seen, END, progressed, status, [], LIMITS)
 
 
+def test_the_memory_is_written_as_the_status_has_it():
+    """However the spec writes it."""
+    spec = replace(SPEC, worker=replace(SPEC.worker, max_memory="096Mi"))
+    assert end_killed(UPLOADING, "64Mi", spec).status.worker_memory == "96Mi"
+
+
 def test_workers_that_were_killed_at_their_limit_get_twice_as_much_up_to_the_most():
     status, limit = UPLOADING, "64Mi"
     for more in ("128Mi", "200Mi"):

@@ -326,7 +326,8 @@ class Status:
         begun = self.claim and self.source and self.plan
         sent = self.batches or self.completing or self.reading
         if not begun:
-            return bool(self.claim or self.source or self.plan or self.upload or sent)
+            names = self.claim or self.source or self.plan or self.upload or self.resuming
+            return bool(names or sent)
         unmade = self.destination_reading and self.destination is None
         return bool(unmade or (sent and self.upload is None and self.plan and self.plan.part_count))
 

@@ -149,6 +149,9 @@ class Effects:
             message=result.message,
             now=facts.now,
         )
+        if facts.status.over and not status.over:
+            # What the stores have said before another try was asked for is over, too.
+            memory.denied_since = memory.unseen_since = memory.trouble = None
         if wrote:
             memory.written_at = facts.now
             self.metrics.wrote(facts.status, status, result.phase, result.reason)
@@ -281,6 +284,9 @@ class Effects:
         there = read_resource(body)
         if there.owner.uid != owner.uid or there.finalizer == add:
             return
+        if not add and there.status != facts.status:
+            # Another operator has taken it up again meanwhile, and relies on the finalizer.
+            raise writer.LostRaceError(f"{owner.namespace}/{owner.name}")
         wanted = [*held, names.FINALIZER] if add else [f for f in held if f != names.FINALIZER]
         operation = {"op": "add", "path": "/metadata/finalizers", "value": wanted}
         self.kube.patch_copy(owner.namespace, owner.name, [version, operation])
@@ -500,7 +506,11 @@ class Effects:
         abort bring it back, without its checksum, and then refuse to complete it.
         """
         upload = facts.status.upload
-        return upload is not None and upload.checksum and not store.list_parts(upload.id)[1]
+        if upload is None or not upload.checksum:
+            return False
+        parts, named = store.list_parts(upload.id)
+        # Not every store names the checksum of an upload; its parts have theirs all the same.
+        return not (named or any(part.crc64nvme for part in parts))
 
     def _replace(self, facts: Facts, store: Store, memory: Memory, error: S3Error) -> Write | Wait:
         """With an upload of a new attempt; of a copy of the same bytes nothing else could mend it."""

@@ -542,7 +542,7 @@ def _deadline(facts: Facts) -> Action | None:
     So it is with a Job's own: https://kubernetes.io/docs/concepts/workloads/controllers/job/#suspending-a-job
     """
     status, limit = facts.status, facts.spec.active_deadline_seconds
-    if status.claim is None:
+    if status.claim is None and status.start_time is None:
         return None
     if facts.queued:
         idle = replace(status, start_time=None)
@@ -576,7 +576,9 @@ def _source_changes(facts: Facts) -> SourceChanges | None:
     """With the one that has just been found, if the copy is to begin anew for it; not once its object is there."""
     status, before = facts.status, facts.status.source_changes
     wanted = facts.spec.on_source_change is OnSourceChange.RESTART
-    if status.claim is None or status.destination_reading or not wanted:
+    if status.claim is None or status.destination_reading:
+        return None
+    if not wanted:
         return before
     if before is None:
         return SourceChanges(1, status.claim.destination_etag)

@@ -420,7 +420,7 @@ def _with_more_memory(facts: Facts, action: Action, status: Status) -> Write | N
         or now >= parse_bytes(most)
     ):
         return None
-    needed = min(format_quantity(2 * now), most, key=parse_bytes)
+    needed = format_quantity(min(2 * now, parse_bytes(most)))
     latest = max(killed, key=lambda pod: pod.terminated.finished_at)  # type: ignore[union-attr]
     message = f"{out_of_memory(latest)}; the next run has {needed}"
     failure = failure_of(latest)

@@ -289,4 +289,8 @@ class _Http(http.client.HTTPConnection):
                 self.sock = None
                 sock.close()
                 error = failed
+            except http.client.HTTPException:  # of a proxy that is none: nothing may be sent there
+                self.sock = None
+                sock.close()
+                raise
         raise error or OSError(f"{self.host} has no address")

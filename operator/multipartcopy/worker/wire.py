@@ -99,11 +99,13 @@ class Socket(socket.socket):
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Within the time for a step, unless nothing at all is taken for long."""
-        deadline = time.monotonic() + self._step
-        rest = memoryview(data)
+        self._send_until(memoryview(data), time.monotonic() + self._step)
+
+    def _send_until(self, data: memoryview, deadline: float) -> None:
+        rest = data
         try:
             # Most often the kernel takes all of it at once.
-            while len(rest) > (sent := super().send(rest, flags)):
+            while len(rest) > (sent := super().send(rest)):
                 rest = rest[sent:]
                 if time.monotonic() > deadline:
                     message = f"less than {len(data)} bytes were taken in {self._step:g} s"
@@ -176,23 +178,25 @@ class TlsSocket(Socket):
                 pass  # http.client knows how much was to come
         return got
 
-    def _fill(self, least: int = 0) -> None:
+    def _fill(self, least: int = 0) -> int:
+        """Bytes of TLS that have come; 0 at the end."""
         received = self._receive(self._piece, min(least, _PIECE))
         if received:
             self._in.write(self._piece[:received])
         else:
             self._in.write_eof()
+        return received
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         if self._tls is None:
             super().sendall(data, flags)
             return
-        data = memoryview(data)
+        data, deadline = memoryview(data), time.monotonic() + self._step
         for start in range(0, len(data), _PIECE):
             with _turn:
                 self._tls.write(data[start : start + _PIECE])
                 piece = self._out.read()
-            super().sendall(piece, flags)
+            self._send_until(memoryview(piece), deadline)
 
     def _flush(self) -> None:
         if self._out.pending:
@@ -204,8 +208,7 @@ class TlsSocket(Socket):
             return super().stale()
         try:
             while self.readable():
-                self._fill()
-                if self._in.eof:
+                if not self._fill():
                     return True
             self._tls.read(1)
         except ssl.SSLWantReadError:

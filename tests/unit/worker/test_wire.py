@@ -5,7 +5,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -169,6 +169,56 @@ def test_a_closed_connection_is_stale(ca: Path, politely: bool) -> None:
         while not ours.stale():
             assert time.monotonic() < end
         assert read(ours, 1) == b""
+
+
+def test_an_end_that_has_come_whole_is_seen_at_once(ca: Path) -> None:
+    """A store that closes what is idle says so in TLS and in TCP, both long before anybody looks."""
+    gone = threading.Event()
+
+    def leave(theirs: ssl.SSLSocket) -> None:
+        theirs.sendall(b"!")
+        theirs.settimeout(0.01)
+        with suppress(OSError):
+            theirs.unwrap()  # says it, and does not wait for our own
+        theirs.shutdown(socket.SHUT_WR)
+        gone.set()
+
+    with connected(ca, leave) as ours:
+        assert read(ours, 1) == b"!"
+        assert gone.wait(LIMIT)
+        looks = iter(range(5))
+        fill = ours._fill
+
+        def counted(least: int = 0) -> int:
+            next(looks)  # StopIteration where it looks for ever
+            return fill(least)
+
+        ours._fill = counted  # type: ignore[method-assign]
+        while not ours.readable():
+            pass
+        assert ours.stale()
+
+
+def test_a_step_is_for_all_that_is_sent_over_tls(ca: Path) -> None:
+    """However many pieces it is sent in."""
+    sent: list[float] = []
+
+    def take(theirs: ssl.SSLSocket) -> None:
+        theirs.recv(1)
+
+    with connected(ca, take) as ours:
+        send = Socket._send_until
+
+        def noted(self: Socket, data: memoryview, deadline: float) -> None:
+            sent.append(deadline)
+
+        Socket._send_until = noted  # type: ignore[method-assign]
+        try:
+            ours.sendall(DATA)
+        finally:
+            Socket._send_until = send  # type: ignore[method-assign]
+    assert len(sent) > 1
+    assert len(set(sent)) == 1
 
 
 def test_words_out_of_turn_are_stale(ca: Path) -> None:
