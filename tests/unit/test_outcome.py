@@ -44,6 +44,9 @@ SETTLING = replace(FULL, completing=INTENT, source=replace(FULL.source, etag="a"
 WAITING = summarize(
     Phase.PENDING, "SecretNotFound", "", generation=1, now=format_time(NOW), before=()
 )
+UNREACHABLE = summarize(
+    Phase.PENDING, "SourceUnavailable", "", generation=1, now=format_time(NOW), before=()
+)
 PARTS = [StoredPart(n, etag(n), 5 << 20, None) for n in range(1, 21)]
 
 
@@ -142,6 +145,8 @@ def test_an_upload_is_created_under_a_fresh_claim_only():
         ({"status": replace(CLAIMED, completion_time=format_time(NOW))}, {}, False),
         ({}, {"suspend": True}, False),
         ({"status": replace(NEW, conditions=WAITING)}, {}, False),
+        ({"status": replace(NEW, conditions=UNREACHABLE)}, {}, False),
+        ({"status": replace(CLAIMED, conditions=UNREACHABLE)}, {}, True),
     ],
 )
 def test_of_two_with_one_destination(theirs, spec, first):
@@ -428,6 +433,7 @@ def test_an_upload_that_is_kept_is_named_with_all_that_was_reported():
     assert kept.kept
     assert kept.over
     assert kept.batches["0"].parts == "1-2"
+    assert kept.progress.parts == "2/20"
     gone = outcome.aborted(facts(kept), action).status
     assert (gone.upload, gone.failing, gone.batches) == (None, None, {})
 

@@ -74,6 +74,8 @@ CANNOT_BEGIN = {
     Reason.SECRET_NOT_ALLOWED,
     Reason.ACCESS_DENIED,
     Reason.ENDPOINT_REFUSED,
+    Reason.SOURCE_UNAVAILABLE,
+    Reason.DESTINATION_UNAVAILABLE,
 }
 """A copy that says so holds up no other."""
 

@@ -181,7 +181,8 @@ def _uploads(parser: argparse.ArgumentParser) -> None:
 
 def _estimate(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s SIZE [flags]"
-    parser.add_argument("size", type=size, metavar="SIZE", help="for example 5Ti")
+    # Without one only the providers can be listed.
+    parser.add_argument("size", type=size, nargs="?", metavar="SIZE", help="for example 5Ti")
     parser.add_argument(
         "--provider",
         metavar="NAME",

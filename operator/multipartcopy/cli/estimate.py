@@ -76,6 +76,8 @@ def run(options: argparse.Namespace) -> int:
         header = ("PROVIDER", "NAME", "1,000 WRITES", "1,000 READS", "SEEN")
         print("\n".join(show.table(header, map(_row, known.values()))))
         return Exit.DONE
+    if options.size is None:
+        raise CliError(Exit.USAGE, "of what size? For example: estimate 5Ti")
     sides = {side: _provider(options, side) for side in ("source", "destination")}
     made = estimate(options)
     if options.output == "table":

@@ -254,6 +254,9 @@ def object_url(text: str, side: str, like: str = "") -> tuple[str, str]:
         how = "a destination is written by S3: write s3://BUCKET/KEY and the"
         raise CliError(Exit.USAGE, f"{how} URL of its store as --destination-endpoint")
     bucket, key = bucket_url(text)
+    if side == "source" and key.endswith("/"):
+        message = f"{text!r} is a prefix: one object is copied, so write its whole key"
+        raise CliError(Exit.USAGE, message)
     if like and (not key or key.endswith("/")):
         key += like.rsplit("/", 1)[-1]
     if not bucket or not key:

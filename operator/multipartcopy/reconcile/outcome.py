@@ -527,7 +527,7 @@ def kept(facts: Facts, action: Action) -> Write:
     upload = facts.status.upload
     assert upload is not None
     message = f"{action.message[:600]}; {_named(facts, [upload.id])} is kept for another try"
-    status = replace(fold(facts), completion_time=format_time(facts.now))
+    status = replace(measure(fold(facts), facts.now), completion_time=format_time(facts.now))
     return Write(Phase.FAILED, action.reason, message, status)
 
 

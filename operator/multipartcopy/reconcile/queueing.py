@@ -12,11 +12,7 @@ from multipartcopy.api.conditions import summary
 from multipartcopy.api.reasons import CANNOT_BEGIN, Reason
 from multipartcopy.reconcile.facts import Facts, Limits, Resource, Seat, read_resource
 
-_CANNOT_BEGIN = CANNOT_BEGIN | {
-    Reason.DESTINATION_BUSY,
-    Reason.SOURCE_UNAVAILABLE,
-    Reason.DESTINATION_UNAVAILABLE,
-}
+_CANNOT_BEGIN = CANNOT_BEGIN | {Reason.DESTINATION_BUSY}
 _COUNTED = 10
 """Places that are told: else each of a long queue would be written anew whenever one moves up."""
 

@@ -135,7 +135,7 @@ def test_an_unknown_provider(capsys: pytest.CaptureFixture[str]):
 
 
 def test_the_providers_are_listed(capsys: pytest.CaptureFixture[str]):
-    assert main(["estimate", "1", "--provider=list"]) == Exit.DONE
+    assert main(["estimate", "--provider=list"]) == Exit.DONE
     listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]]
     assert listed == list(providers())
     assert {*listed} > {"aws", "r2", "Scaleway", "Garage"}

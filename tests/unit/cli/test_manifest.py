@@ -136,6 +136,7 @@ def test_where_it_goes(destination: str, key: str):
         ("https://host/", "s3://mirror/", "there are --source-headers-secret and"),
         ("s3://climate/k", "https://host/file", "a destination is written by S3"),
         ("s3://climate", "s3://mirror/k", "'s3://climate' names no object"),
+        ("s3://climate/era5/", "s3://mirror/", "'s3://climate/era5/' is a prefix"),
         ("climate/k", "s3://mirror/k", "'climate/k' is no URL of S3"),
         ("s3:///k", "s3://mirror/k", "'s3:///k' is no URL of S3"),
     ],
