@@ -22,7 +22,14 @@ from multipartcopy.s3.answers import parse_error
 from multipartcopy.s3.customer import read_key
 from multipartcopy.s3.guard import EndpointRefusedError, Guard
 from multipartcopy.worker.answers import Part, check_range
-from multipartcopy.worker.errors import UNAVAILABLE, Failure, Side, is_throttled, judge
+from multipartcopy.worker.errors import (
+    CHANGED,
+    UNAVAILABLE,
+    Failure,
+    Side,
+    is_throttled,
+    judge,
+)
 from multipartcopy.worker.proxies import Proxy, find_proxy
 from multipartcopy.worker.signing import Credentials, read_credentials, sign
 from multipartcopy.worker.wire import Socket, TlsSocket
@@ -178,10 +185,15 @@ class Connection:
         side = self._store.side
         reason, permanent = self._store.judge(response.status, code, pinned=self._pinned)
         retry_after = parse_retry_after(response.headers.get("Retry-After", ""))
+        words = (
+            f"{response.status} {code or http.client.responses.get(response.status, '')}".rstrip()
+        )
+        words += f": {message}" if message else ""
+        if reason is CHANGED[side]:
+            words = f"it is no longer the object that was pinned ({words})"
         failure = Failure(
             reason,
-            f"{side}: {response.status} {code or http.client.responses.get(response.status, '')}".rstrip()
-            + (f": {message}" if message else ""),
+            f"{side}: {words}",
             permanent=permanent,
             retry_after=retry_after,
             throttled=is_throttled(response.status, code, retry_after),

@@ -536,3 +536,12 @@ def test_the_silences_that_are_borne() -> None:
     """A store hashes a part of 5 GiB before it answers; without a byte the source is not at work."""
     assert Patience().answer >= 300
     assert 30 <= Patience().silence < Patience().answer
+
+
+def test_a_change_is_said_in_words(script: Script, stream: Stream) -> None:
+    script.gets.append(error(412, "PreconditionFailed"))
+    with pytest.raises(Failure) as failure:
+        stream.run(PART)
+    assert str(failure.value) == (
+        "source: it is no longer the object that was pinned (412 PreconditionFailed: In words.)"
+    )
