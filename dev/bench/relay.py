@@ -15,7 +15,7 @@ from dev.bench.job import STREAMS
 from dev.bench.profile import profile
 from dev.bench.report import BUILD, DOCS, ROOT
 from dev.bench.rows import Row, human, make_row, verdicts
-from dev.bench.stage import GiB, MiB, Sample, check_memory, run_once, stage
+from dev.bench.stage import GiB, MiB, Sample, Stage, check_memory, run_once, stage
 from dev.cluster.console import duration, say
 from dev.cluster.images import build_image, mounted
 from dev.cluster.prereqs import install
@@ -72,26 +72,34 @@ def _measure(
 def _measure_scheme(
     everybody: Sequence[Contender], scheme: str, size: int, rounds: int, part_sizes: Sequence[int]
 ) -> list[Row]:
-    """In rounds, each beginning with another contender: what drifts then drifts for all."""
     racing = [contender for contender in everybody if scheme in contender.schemes]
-    samples: dict[tuple[str, int], list[Sample]] = defaultdict(list)
     say(f"{scheme}: starting the stores, storing {size / GiB:g} GiB")
     with stage(scheme, size) as between:
-        for number in range(rounds):
-            for shift, part_size in enumerate(part_sizes, start=number):
-                first = shift % len(racing)
-                for contender in racing[first:] + racing[:first]:
-                    sample = run_once(contender, between, part_size)
-                    samples[contender.name, part_size].append(sample)
-                    say_sample(contender, scheme, part_size, number, size, sample)
+        return race(racing, scheme, between, rounds, part_sizes)
+
+
+def race(
+    racing: Sequence[Contender], scheme: str, between: Stage, rounds: int, part_sizes: Sequence[int]
+) -> list[Row]:
+    """In rounds, each beginning with another contender: what drifts then drifts for all."""
+    samples: dict[tuple[str, int], list[Sample]] = defaultdict(list)
+    for number in range(rounds):
+        for shift, part_size in enumerate(part_sizes, start=number):
+            first = shift % len(racing)
+            for contender in (*racing[first:], *racing[:first]):
+                sample = run_once(contender, between, part_size)
+                samples[contender.name, part_size].append(sample)
+                _say_sample(contender, scheme, part_size, number, between.size, sample)
     return [
-        make_row(contender.name, scheme, part_size, size, samples[contender.name, part_size])
+        make_row(
+            contender.name, scheme, part_size, between.size, samples[contender.name, part_size]
+        )
         for contender in racing
         for part_size in part_sizes
     ]
 
 
-def say_sample(
+def _say_sample(
     contender: Contender, scheme: str, part_size: int, number: int, size: int, sample: Sample
 ) -> None:
     used = sample.usage

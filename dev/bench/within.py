@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from contextlib import nullcontext
 
 from dev.bench import ours, peers
 from dev.bench.contenders import BOTO3, MC, RCLONE, WORKER, Contender
 from dev.bench.job import STREAMS
-from dev.bench.relay import IMAGE, say_sample
+from dev.bench.relay import IMAGE, race
 from dev.bench.report import ROOT, Finding, table
-from dev.bench.rows import CPU, RSS, WALL, Row, Verdict, human, make_row
-from dev.bench.stage import GiB, MiB, Sample, check_memory, run_once, within
+from dev.bench.rows import CPU, RSS, WALL, Row, Verdict, human
+from dev.bench.stage import GiB, MiB, check_memory, within
 from dev.cluster.builds import BUILDS
 from dev.cluster.console import say
 from dev.cluster.images import build_image, mounted
@@ -34,33 +33,15 @@ def run(rounds: int, *, quick: bool) -> Finding:
             Contender(MC, lambda job: nullcontext(peers.mc_within(job, mc))),
             Contender(BOTO3, lambda job: nullcontext(peers.boto3_commands(job, server_side=True))),
         ]
-        rows = _measure(racing, size, rounds, part_sizes)
+        say(f"{SCHEME}: starting it, storing {size / GiB:g} GiB")
+        with within(size) as stage:
+            rows = race(racing, SCHEME, stage, rounds, part_sizes)
     about = {
         "store": f"MinIO {BUILDS['minio'].version}, on loopback",
         "object": f"{size / GiB:g} GiB of random bytes, {STREAMS} streams, {rounds} rounds",
     }
     right = all(row["sha256_ok"] for row in rows)
     return Finding({"rows": rows}, verdicts(rows), {"The rows": table(rows)}, about, right)
-
-
-def _measure(
-    racing: list[Contender], size: int, rounds: int, part_sizes: tuple[int, ...]
-) -> list[Row]:
-    samples: dict[tuple[str, int], list[Sample]] = defaultdict(list)
-    say(f"{SCHEME}: starting it, storing {size / GiB:g} GiB")
-    with within(size) as stage:
-        for number in range(rounds):
-            for shift, part_size in enumerate(part_sizes, start=number):
-                first = shift % len(racing)
-                for contender in racing[first:] + racing[:first]:
-                    sample = run_once(contender, stage, part_size)
-                    samples[contender.name, part_size].append(sample)
-                    say_sample(contender, SCHEME, part_size, number, size, sample)
-    return [
-        make_row(contender.name, SCHEME, part_size, size, samples[contender.name, part_size])
-        for contender in racing
-        for part_size in part_sizes
-    ]
 
 
 def verdicts(rows: list[Row]) -> list[Verdict]:

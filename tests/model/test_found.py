@@ -1,32 +1,14 @@
 """What the machine has found, each as the shortest story that shows it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from tests.model.store import Habits
 from tests.model.wire import Fault, What, script
-from tests.model.world import Scenario, World
+from tests.model.world import World
 
 Begin = Callable[..., World]
-
-
-@pytest.fixture
-def begin() -> Iterator[Begin]:
-    """A world by its scenario; once the test is through, all is well again and it has to end well."""
-    worlds: list[World] = []
-
-    def make(**scenario: object) -> World:
-        worlds.append(World(Scenario(**scenario)))  # type: ignore[arg-type]
-        return worlds[-1]
-
-    yield make
-    for world in worlds:
-        try:
-            world.check()
-            world.check_end()
-        finally:
-            world.close()
 
 
 def test_an_empty_copy_that_fails_comes_to_rest(begin: Begin):

@@ -1,34 +1,16 @@
 """What a copy goes through besides copying: it fails and keeps its upload, is tried again, begins anew."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from multipartcopy.api.spec import OnFailure, OnSourceChange, VerificationMode
 from tests.model.store import Habits, Weather
 from tests.model.wire import Fault, What, script
-from tests.model.world import PART_SIZE, Scenario, World
+from tests.model.world import PART_SIZE, World
 
 Begin = Callable[..., World]
 KEEP, RESTART = OnFailure.KEEP, OnSourceChange.RESTART
-
-
-@pytest.fixture
-def begin() -> Iterator[Begin]:
-    """A world by its scenario; once the test is through, it has to end well."""
-    worlds: list[World] = []
-
-    def make(**scenario: object) -> World:
-        worlds.append(World(Scenario(**scenario)))  # type: ignore[arg-type]
-        return worlds[-1]
-
-    yield make
-    for world in worlds:
-        try:
-            world.check()
-            world.check_end()
-        finally:
-            world.close()
 
 
 def fails_half_way(world: World) -> str:
