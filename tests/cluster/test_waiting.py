@@ -85,21 +85,22 @@ def test_a_pod_too_large_for_every_node(world: World, data: bytes, sha256: str):
 
 
 def test_a_memory_limit_that_is_too_small(world: World, data: bytes, sha256: str):
-    small = {"limits": {"memory": "20Mi"}}
-    world.copy("small", "data", to="small", worker={"resources": small}, backoffLimitPerBatch=0)
+    small = {"streams": 16, "resources": {"limits": {"memory": "20Mi"}}}
+    world.copy("small", "data", to="small", worker=small, backoffLimitPerBatch=0)
     message = world.wait_reason("small", "OOMKilled", 60)
     assert "20Mi" in message
     assert "spec.worker.resources.limits.memory" in message
     failure = world.status("small")["lastFailure"]
     assert (failure["reason"], failure["exitCode"]) == ("OOMKilled", 137)
-    world.patch("small", worker={"resources": {"limits": {"memory": "64Mi"}}})
+    world.patch("small", worker={"resources": {"limits": {"memory": "128Mi"}}})
     world.wait_condition("small", "Complete", 180)
     assert world.sha256("small") == sha256
 
 
 def test_a_memory_limit_that_may_be_raised(world: World, data: bytes, sha256: str):
     """Again and again, with nobody's help, and not once with the same."""
-    worker = {"resources": {"limits": {"memory": "20Mi"}}, "maxMemory": "128Mi"}
+    limits = {"limits": {"memory": "20Mi"}}
+    worker = {"streams": 16, "resources": limits, "maxMemory": "128Mi"}
     world.copy("grows", "data", to="grows", worker=worker)
     status = world.wait_condition("grows", "Complete", 180)
     assert world.sha256("grows") == sha256

@@ -184,7 +184,8 @@ class World:
         return digest
 
     def wait_sending(self, name: str) -> None:
-        self.destination_gate.wait_held(name=f"{name}:parts")
+        # After an outage of the API server the operator's watches come back within a minute.
+        self.destination_gate.wait_held(name=f"{name}:parts", seconds=150)
 
     def let_parts_go(self, name: str, how: str = "forward") -> None:
         self.destination_gate.remove({f"{name}:parts"})

@@ -506,11 +506,7 @@ class Effects:
         abort bring it back, without its checksum, and then refuse to complete it.
         """
         upload = facts.status.upload
-        if upload is None or not upload.checksum:
-            return False
-        parts, named = store.list_parts(upload.id)
-        # Not every store names the checksum of an upload; its parts have theirs all the same.
-        return not (named or any(part.crc64nvme for part in parts))
+        return upload is not None and upload.checksum and not store.list_parts(upload.id)[1]
 
     def _replace(self, facts: Facts, store: Store, memory: Memory, error: S3Error) -> Write | Wait:
         """With an upload of a new attempt; of a copy of the same bytes nothing else could mend it."""
