@@ -60,15 +60,15 @@ class Verdict:
 def verdicts(rows: Sequence[Row]) -> list[Verdict]:
     """Of the goals that these rows can tell something of."""
     found = [
-        _results(rows),
+        results(rows),
         _ratio(rows, CPU, "http", RCLONE, 1 / 5, "1/5 of rclone's"),
         _ratio(rows, CPU, "http", MC, 1 / 3, "1/3 of mc's"),
         _ratio(rows, CPU, "http", SPLICE, 2.5, "2.5 x the splice floor"),
         _ratio(rows, CPU, "https", RCLONE, 1 / 3, "1/3 of rclone's"),
-        _memory(rows),
+        memory(rows),
         *(_memory_spread(rows, scheme) for scheme in SCHEMES),
-        _wall(rows, "http"),
-        _wall(rows, "https"),
+        wall(rows, "http"),
+        wall(rows, "https"),
     ]
     return [verdict for verdict in found if verdict]
 
@@ -98,7 +98,7 @@ def _verdict(what: str, goal: str, found: list[tuple[int, float]], limit: float)
     return Verdict(what, goal, measured, worst <= limit)
 
 
-def _results(rows: Sequence[Row]) -> Verdict:
+def results(rows: Sequence[Row]) -> Verdict:
     good = len(_good(rows))
     return Verdict(
         "SHA-256 of the results",
@@ -108,7 +108,7 @@ def _results(rows: Sequence[Row]) -> Verdict:
     )
 
 
-def _memory(rows: Sequence[Row]) -> Verdict | None:
+def memory(rows: Sequence[Row]) -> Verdict | None:
     peaks = [row[RSS]["max"] for row in _good(rows) if row["contender"] == WORKER]
     if not peaks:
         return None
@@ -125,7 +125,7 @@ def _memory_spread(rows: Sequence[Row], scheme: str) -> Verdict | None:
     return Verdict(what, "within 4 MiB", f"within {spread / MiB:.1f} MiB", spread <= 4 * MiB)
 
 
-def _wall(rows: Sequence[Row], scheme: str) -> Verdict | None:
+def wall(rows: Sequence[Row], scheme: str) -> Verdict | None:
     best: dict[int, float] = {}
     for peer in PEERS:
         for size, ratio in pairs(rows, WALL, scheme, peer):

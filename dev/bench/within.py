@@ -9,7 +9,7 @@ from dev.bench.contenders import BOTO3, MC, RCLONE, WORKER, Contender
 from dev.bench.job import STREAMS
 from dev.bench.relay import IMAGE, race
 from dev.bench.report import ROOT, Finding, table
-from dev.bench.rows import CPU, RSS, WALL, Row, Verdict, human
+from dev.bench.rows import Row, Verdict, memory, results, wall
 from dev.bench.stage import GiB, MiB, check_memory, within
 from dev.cluster.builds import BUILDS
 from dev.cluster.console import say
@@ -45,30 +45,6 @@ def run(rounds: int, *, quick: bool) -> Finding:
 
 
 def verdicts(rows: list[Row]) -> list[Verdict]:
-    """There is no goal but to be no slower than others: what is measured is the store."""
-    good = [row for row in rows if row[CPU] and row["sha256_ok"]]
-    found = [
-        Verdict(
-            "SHA-256 of the results",
-            "right in every row",
-            f"{len(good)} of {len(rows)} rows",
-            len(good) == len(rows),
-        )
-    ]
-    for size in sorted({row["part_size_bytes"] for row in good}):
-        times = {
-            row["contender"]: row[WALL]["median"] for row in good if row["part_size_bytes"] == size
-        }
-        if WORKER not in times or len(times) < 2:
-            continue
-        best = min(seconds for name, seconds in times.items() if name != WORKER)
-        ratio = times[WORKER] / best
-        what = f"wall time, parts of {human(size)}"
-        found.append(Verdict(what, "never more than the best peer's", f"{ratio:.2f} x", ratio <= 1))
-    peaks = [row[RSS]["max"] for row in good if row["contender"] == WORKER]
-    if peaks:
-        peak = max(peaks)
-        found.append(
-            Verdict("peak RSS", "at most 48 MiB", f"{peak / MiB:.1f} MiB", peak <= 48 * MiB)
-        )
-    return found
+    """There is no goal of CPU: what is measured is the store."""
+    found = [results(rows), wall(rows, SCHEME), memory(rows)]
+    return [verdict for verdict in found if verdict]

@@ -124,9 +124,9 @@ def test_a_wrong_result_counts_for_no_goal() -> None:
 @pytest.mark.parametrize(("mine", "met"), [(2.0, True), (2.1, False)])
 def test_within_a_store_nobody_is_faster(mine: float, met: bool) -> None:
     rows = [
-        row("multipartcopy", 1, wall=mine, rss=49 * MiB),
-        row("mc", 1, wall=2.0),
-        row("rclone", 1, wall=3.0),
+        row("multipartcopy", 1, within.SCHEME, wall=mine, rss=49 * MiB),
+        row("mc", 1, within.SCHEME, wall=2.0),
+        row("rclone", 1, within.SCHEME, wall=3.0),
     ]
     right, wall, memory = within.verdicts(rows)
     assert (right.met, wall.met, memory.met) == (True, met, False)

@@ -28,7 +28,7 @@ from multipartcopy.api.status import (
     Way,
 )
 from multipartcopy.api.task import Validator
-from multipartcopy.jobs import memory_limit
+from multipartcopy.jobs import may_grow, memory_limit
 from multipartcopy.plan import AUTO, PlanError
 from multipartcopy.reconcile import expected, keeping, ledger, proof
 from multipartcopy.reconcile.decide import (
@@ -414,11 +414,8 @@ def _with_more_memory(facts: Facts, action: Action, status: Status) -> Write | N
     now, most = parse_bytes(memory_limit(facts.spec, facts.status)), facts.spec.worker.max_memory
     killed = [pod for pod in facts.run_pods() if _failed_for(pod, Reason.OOM_KILLED)]
     # A limit that is another by now, somebody has changed meanwhile.
-    if (
-        most is None
-        or not any(pod.memory_bytes == now for pod in killed)
-        or now >= parse_bytes(most)
-    ):
+    at_limit = any(pod.memory_bytes == now for pod in killed)
+    if most is None or not may_grow(facts.spec, facts.status) or not at_limit:
         return None
     needed = format_quantity(min(2 * now, parse_bytes(most)))
     latest = max(killed, key=lambda pod: pod.terminated.finished_at)  # type: ignore[union-attr]

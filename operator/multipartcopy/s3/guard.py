@@ -119,7 +119,7 @@ def proxy_url(address: "Address") -> str | None:
     """The HTTP proxy that the environment names on the way there."""
     if not any(name.lower().endswith("_proxy") for name in os.environ):
         return None
-    # Only here: it takes a tenth of the start of a worker.
+    # Only here: it takes some 10 ms of the start of a worker.
     from urllib.request import getproxies, proxy_bypass
 
     url = getproxies().get(address.scheme)

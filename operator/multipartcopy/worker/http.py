@@ -297,12 +297,10 @@ class _Http(http.client.HTTPConnection):
                     sock.secure(self._tls, self._name)
                 self.sock = self.wire = sock
                 return
-            except OSError as failed:
+            except (OSError, http.client.HTTPException) as failed:
                 self.sock = None
                 sock.close()
+                if not isinstance(failed, OSError):
+                    raise  # a proxy that is none: nothing may be sent there
                 error = failed
-            except http.client.HTTPException:  # of a proxy that is none: nothing may be sent there
-                self.sock = None
-                sock.close()
-                raise
         raise error or OSError(f"{self.host} has no address")

@@ -1,7 +1,7 @@
 """Credentials from mounted files, and AWS Signature Version 4.
 
-It is made by awscrt, which the checksums need anyway. botocore's signer makes the same one, and takes 14 MiB
-and a third of a worker's start for what it imports.
+It is made by awscrt, which the checksums need anyway. botocore's signer makes the same one, and takes some
+MiB and tens of milliseconds of a worker's start for what it imports.
 """
 
 from collections.abc import Mapping
