@@ -84,8 +84,8 @@ def fault(name: str, match: str, status: int, *, skip: int) -> dict[str, object]
 @pytest.mark.embedded
 def test_a_watch_from_a_revision_that_is_compacted(world: World, operator: Operator):
     """Its watches are cut and cannot come back until what they ask for is forgotten: 410."""
-    digest = world.begin("overtaken")
-    world.wait_sending("overtaken")
+    digest = world.begin("behind")
+    world.wait_sending("behind")
     world.api_gate.add(
         {"name": "no watch", "match": "watch=true", "do": {"kind": "reset", "at": "request"}}
     )
@@ -93,8 +93,8 @@ def test_a_watch_from_a_revision_that_is_compacted(world: World, operator: Opera
     world.api_gate.up()
     world.api_gate.wait_log(WATCH, 1, status=None)
     asked = world.api_gate.log(WATCH)[-1]["request"].split(" ", 1)[1]
-    world.let_parts_go("overtaken")
-    lab.wait_until("the ledger", lambda: recorded(world, "overtaken") == 4, 60)
+    world.let_parts_go("behind")
+    lab.wait_until("the ledger", lambda: recorded(world, "behind") == 4, 60)
     lab.cluster("compact")
     lab.cluster("restart", "kube-apiserver")  # it forgets what it had cached of the past
     lab.wait_until("410", lambda: '"code":410' in watched(asked), 60)
@@ -106,7 +106,7 @@ def test_a_watch_from_a_revision_that_is_compacted(world: World, operator: Opera
     later = world.fill("later")
     world.copy("later", "later")
     world.check_copied("later", later)
-    world.check_copied("overtaken", digest)
+    world.check_copied("behind", digest)
 
 
 def watched(target: str) -> str:

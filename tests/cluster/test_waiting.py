@@ -24,12 +24,12 @@ def poor(world: World) -> Iterator[str]:
 
 
 def test_a_missing_secret(world: World, data: bytes):
-    world.copy("keyless", "data", to="keyless", secret="later")
-    message = world.wait_reason("keyless", "SecretNotFound")
+    world.copy("unlocked", "data", to="keyless", secret="later")
+    message = world.wait_reason("unlocked", "SecretNotFound")
     assert "there is no Secret later" in message
-    assert world.status("keyless")["phase"] == "Pending"
+    assert world.status("unlocked")["phase"] == "Pending"
     lab.apply(lab.credentials("later"), namespace=world.namespace)
-    world.wait_condition("keyless", "Complete")
+    world.wait_condition("unlocked", "Complete")
 
 
 def test_the_trial_without_a_store(world: World, tmp_path: Path):
