@@ -19,8 +19,8 @@ _BASE_MEMORY = 35 * MiB
 _STREAM_MEMORY = 4 * MiB
 """Of a worker: a buffer, two connections over TLS, and what the kernel keeps for their sockets."""
 
-MAX_BATCH_SIZE = 64
-"""Parts whose ETags fit into one termination message; in one stream there is one batch, so these are all."""
+MAX_BATCH_SIZE = 96
+"""Parts whose ETags, packed, fit into one termination message; in one stream there is one batch, so these are all."""
 _BATCHES_WANTED = 64
 """At least so many batches for a large object, so that raising ``parallelism`` later still helps."""
 _BATCH_BYTES_WANTED = 256 * MiB

@@ -131,7 +131,7 @@ def test_a_ledger_of_ten_thousand_parts_fits(kubectl: Kubectl, name: str) -> Non
         for number, first in enumerate(range(1, parts + 1, size))
         for last in [min(first + size - 1, parts)]
     }
-    assert len(batches) == 157
+    assert len(batches) == 105
     resource = kubectl.get(name)
     resource["status"] = to_json(dataclasses.replace(FULL_STATUS, batches=batches))
     kubectl("replace", "--subresource=status", "-f-", stdin=resource)

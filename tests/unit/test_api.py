@@ -23,6 +23,7 @@ from multipartcopy.api.report import (
 from multipartcopy.api.status import Phase
 from multipartcopy.api.task import decode_task
 from multipartcopy.jobs import build_task
+from multipartcopy.plan import MAX_BATCH_SIZE
 from multipartcopy.reconcile.ledger import missing
 from tests.unit.facts import SPEC, UPLOADING
 
@@ -40,23 +41,26 @@ def test_what_is_no_range(text):
         parse_ranges(text)
 
 
-@given(st.lists(crcs, max_size=70))
+@given(st.lists(crcs, max_size=100))
 def test_packed_crcs(numbers):
     assert unpack_crcs(pack_crcs(numbers)) == numbers
 
 
-@given(st.integers(1, 128), st.data())
-def test_a_report_with_all_parts_it_may_hold_fits_into_a_termination_message(length, data):
-    count = min(64, capacity(length))
-    step = data.draw(st.sampled_from([1, 2]))  # every other part: the ranges are at their longest
-    numbers = range(10_000 - count * step + 1, 10_001, step)
+@given(st.integers(1, 128), st.booleans(), st.data())
+def test_a_report_with_all_parts_it_may_hold_fits_into_a_termination_message(length, packed, data):
+    count = capacity(length, packed=packed)
+    etag = "f" * 32 if packed else "g" * length
+    batch = range(10_001 - MAX_BATCH_SIZE, 10_001)
+    # Every other part: the ranges are at their longest. Or any.
+    some = st.sampled_from([batch, batch[::2]]) | st.sets(st.sampled_from(batch), min_size=1)
+    numbers = sorted(data.draw(some))[:count]
     report = Report(
         upload="12345678",
         attempt=999,
         run=99_999,
         batch=9_999,
         parts=format_ranges(numbers),
-        etags=tuple("f" * length for _ in numbers),
+        etags=tuple(etag for _ in numbers),
         crc64nvme=pack_crcs([2**64 - 1] * len(numbers)),
         sent=2**50,
         peak_rss=2**40,

@@ -246,7 +246,7 @@ def test_the_ledger_fits_as_it_is_said_to() -> None:
     size = S3.largest
     plan = make_plan(size)
     assert plan.part_count == 10_000
-    assert round(ledger_of(plan, size) / plan.part_count) == 47
+    assert round(ledger_of(plan, size) / plan.part_count) == 46
     assert ledger_of(plan, size, "e" * 140) < 1.5 * MiB - 20_000
     assert ledger_of(plan, size, "e" * 160) > 1.5 * MiB
 

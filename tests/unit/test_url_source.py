@@ -89,27 +89,27 @@ def test_the_stamp_of_a_source_without_an_etag():
         (0, "Auto", (16 * MiB, 0, 0)),
         (1, "Auto", (16 * MiB, 1, 1)),
         (GiB, "Auto", (16 * MiB, 64, 1)),
-        (GiB + 1, "Auto", (17 * MiB, 61, 1)),
-        (320 * GiB, "Auto", (5 * GiB, 64, 1)),
-        (320 * MiB, "5Mi", (5 * MiB, 64, 1)),
+        (GiB * 3 // 2 + 1, "Auto", (17 * MiB, 91, 1)),
+        (480 * GiB, "Auto", (5 * GiB, 96, 1)),
+        (480 * MiB, "5Mi", (5 * MiB, 96, 1)),
     ],
 )
 def test_one_stream_has_one_batch(size, part_size, plan):
     made = make_plan(size, part_size=part_size, serial=True, parallelism=8, streams=16)
     assert (made.part_size, made.part_count, made.batch_count) == plan
-    assert made.batch_size == 64
+    assert made.batch_size == 96
 
 
 @pytest.mark.parametrize(
     ("size", "part_size", "reason", "words"),
     [
         (
-            320 * GiB + 1,
+            480 * GiB + 1,
             "Auto",
             Reason.OBJECT_TOO_LARGE,
-            "the limit is 343,597,383,680 bytes (320.0 GiB)",
+            "the limit is 515,396,075,520 bytes (480.0 GiB)",
         ),
-        (GiB, "5Mi", Reason.PART_SIZE_TOO_SMALL, "more than 64 parts; spec.partSize must be at"),
+        (GiB, "5Mi", Reason.PART_SIZE_TOO_SMALL, "more than 96 parts; spec.partSize must be at"),
     ],
 )
 def test_one_stream_has_its_limit(size, part_size, reason, words):

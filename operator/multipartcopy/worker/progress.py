@@ -13,6 +13,7 @@ from multipartcopy.api.report import (
     WorkerError,
     capacity,
     pack_crcs,
+    packable,
 )
 
 
@@ -27,14 +28,14 @@ class Progress:
         """``report`` says whose it is. Raises OSError where the file cannot be written."""
         self._report = report
         self._parts: dict[int, tuple[str, int | None]] = {}
-        self._longest_etag = 0
+        self._longest_etag, self._packed = 0, True
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._length = os.fstat(self._file).st_size
         self._write()
 
     def room(self) -> int:
         """How many more parts the report can name."""
-        return capacity(self._longest_etag) - len(self._parts)
+        return capacity(self._longest_etag, packed=self._packed) - len(self._parts)
 
     @property
     def parts(self) -> int:
@@ -47,6 +48,7 @@ class Progress:
     def add(self, number: int, etag: str, crc: int | None, *, sent: int) -> None:
         """A part is done. One that there is no room for is left to a later run."""
         self._longest_etag = max(self._longest_etag, len(etag))
+        self._packed = self._packed and (packable([etag]) or self._report.read is not None)
         if self.room() < 1:
             return
         self._parts[number] = (etag, crc)

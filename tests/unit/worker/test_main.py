@@ -168,8 +168,9 @@ def test_no_more_parts_than_the_report_has_room_for(script: Script, run: Run) ->
     script.puts += [stored_as(ETag=etag)] * 30
     code, report = run()
     assert code == 0
-    assert report.parts == f"1-{capacity(len(etag))}"
-    assert capacity(len(etag)) < 30
+    room = capacity(len(etag), packed=False)
+    assert report.parts == f"1-{room}"
+    assert room < 30
 
 
 def test_a_listing_that_fails_is_done_without(script: Script, run: Run) -> None:
