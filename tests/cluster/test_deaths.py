@@ -212,6 +212,7 @@ def test_suspend_and_resume(world: World, data: bytes, sha256: str):
     lab.wait_until("no pod left", lambda: not world.pods("paused"), 60)
     before = world.status("paused")
     assert before["phase"] == "Suspended"
+    assert "lastFailure" not in before
     assert len(world.uploads("paused")) == 1
     world.destination_gate.open("drop")
     world.patch("paused", suspend=False)

@@ -76,6 +76,6 @@ def test_a_part_of_any_size_goes_through_a_pod_of_64_mib(
         lab.wait_until("the last words of each pod", lambda: len(pods) >= batches, 10)
     assert status["plan"]["partCount"] == count
     # One whose parts were all seen at the store may be stopped before it has ended by itself.
-    assert (status.get("lastFailure") or {}).get("reason") in (None, "WorkerTerminated")
+    assert "lastFailure" not in status
     assert {limit for limit, _ in pods.values()} == {"64Mi"}
     assert all(20 * MiB < peak <= MOST for _, peak in pods.values()), pods

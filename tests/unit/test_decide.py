@@ -423,6 +423,18 @@ def test_the_time_in_a_queue_is_not_the_copys():
     assert resumed.status.start_time == format_time(LATER)
 
 
+@pytest.mark.parametrize(
+    ("jobs", "failed"), [((job(),), True), ((job(deleting=True),), False), ((), False)]
+)
+def test_a_worker_that_was_stopped_with_its_job_has_not_failed(jobs, failed):
+    stopped = report("1", range(1, 2), error=WorkerError("WorkerTerminated", "stopped by SIGTERM"))
+    folded = steps.fold(facts(UPLOADING, jobs=jobs, pods=(pod(stopped, code=143),)))
+    assert (folded.last_failure is not None) is failed
+    assert sum(len(batch.etags) for batch in folded.batches.values()) == 1
+    lost = report("1", range(1, 2), error=WorkerError("SourceUnavailable", "no answer"))
+    assert steps.fold(facts(UPLOADING, jobs=jobs, pods=(pod(lost, code=1),))).last_failure
+
+
 def test_a_copy_in_a_queue_says_in_which():
     worker = replace(SPEC.worker, labels={"kueue.x-k8s.io/queue-name": "nightly"})
     step = decide(facts(IDLE, replace(SPEC, worker=worker), jobs=(HELD,)))

@@ -456,6 +456,9 @@ def fold(facts: Facts) -> Status:
 
 def _last_failure(facts: Facts) -> LastFailure | None:
     failures = [f for pod in facts.run_pods() if (f := failure_of(pod))]
+    if (job := facts.run_job()) is None or job.deleting:
+        # It was stopped together with its Job, as one is that is suspended or not needed any more: no failure.
+        failures = [f for f in failures if f.reason != Reason.WORKER_TERMINATED]
     latest = max(failures, key=lambda f: f.time or "", default=None)
     known = facts.status.last_failure
     if latest and known and (latest.time or "") <= (known.time or ""):
