@@ -11,15 +11,15 @@ def test_columns(kubectl: Kubectl) -> None:
     name = kubectl.create(manifest())["metadata"]["name"]
     kubectl.patch_status(name, to_json(FULL_STATUS))
     header, row = kubectl("get", "mpc", name).splitlines()
-    assert header.split() == ["NAME", "PHASE", "PROGRESS", "PARTS", "SIZE", "AGE"]
-    assert row.split()[:-1] == [name, "Copying", "10", "2/20", "100.0", "MiB"]
+    assert header.split() == ["NAME", "PHASE", "REASON", "PROGRESS", "PARTS", "SIZE", "AGE"]
+    assert row.split()[:-1] == [name, "Copying", "Copying", "10", "2/20", "100.0", "MiB"]
 
 
 def test_wide_columns(kubectl: Kubectl) -> None:
     name = kubectl.create(manifest())["metadata"]["name"]
     kubectl.patch_status(name, to_json(FULL_STATUS))
     header, row = kubectl("get", "mpc", name, "--output=wide").splitlines()
-    assert {"SOURCE", "URL", "DESTINATION", "RATE", "REASON", "MESSAGE"} <= set(header.split())
+    assert {"SOURCE", "URL", "DESTINATION", "RATE", "PROOF", "MESSAGE"} <= set(header.split())
     for text in ("a/key", "5242880", "Copying  ", "copying 20 parts of 5.0 MiB"):
         assert text in row
 

@@ -128,5 +128,5 @@ def test_events_say_what_the_conditions_say(world: World, data: bytes):
     wanted = {"Claimed", "UploadCreated", "Copying", "Completing", "Copied"}
     lab.wait_until("the events", lambda: wanted <= set(reasons()), 10)
     table = lab.kubectl("--namespace", world.namespace, "get", "mpc", "told").splitlines()
-    assert table[0].split() == ["NAME", "PHASE", "PROGRESS", "PARTS", "SIZE", "AGE"]
-    assert table[1].split()[:-1] == ["told", "Succeeded", "100", "40/40", "200.0", "MiB"]
+    assert table[0].split() == ["NAME", "PHASE", "REASON", "PROGRESS", "PARTS", "SIZE", "AGE"]
+    assert table[1].split()[:-1] == ["told", "Succeeded", "Copied", "100", "40/40", "200.0", "MiB"]

@@ -185,7 +185,7 @@ def test_times_can_be_reckoned_with(name: str) -> None:
 def test_the_columns() -> None:
     columns = VERSION["additionalPrinterColumns"]
     always = [column["name"] for column in columns if "priority" not in column]
-    assert always == ["Phase", "Progress", "Parts", "Size", "Age"]
+    assert always == ["Phase", "Reason", "Progress", "Parts", "Size", "Age"]
 
 
 def test_the_full_sample_has_every_field() -> None:

@@ -2,9 +2,14 @@
 
 import argparse
 import sys
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from multipartcopy.cli import manifest, show
-from multipartcopy.cli.errors import Exit
+from multipartcopy.cli.errors import CliError, Exit
+
+if TYPE_CHECKING:
+    from multipartcopy.cli.cluster import Cluster
 
 
 def run(options: argparse.Namespace) -> int:
@@ -15,7 +20,7 @@ def run(options: argparse.Namespace) -> int:
     from multipartcopy.cli.cluster import Cluster
 
     cluster = Cluster(options.context, options.namespace)
-    created = cluster.create(made)
+    created = _create(cluster, made)
     name = created["metadata"]["name"]
     if options.output:
         print(show.document(show.as_stored(created), options.output), flush=True)
@@ -27,3 +32,29 @@ def run(options: argparse.Namespace) -> int:
     if not options.output:
         print(f"{name} is created; follow it with: kubectl multipartcopy watch {name}")
     return Exit.DONE
+
+
+def _create(cluster: "Cluster", made: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Raises CliError; of one that is there already it says whether it is the same."""
+    try:
+        return cluster.create(made)
+    except CliError as error:
+        if "already exists" not in str(error):
+            raise
+        name = made["metadata"]["name"]
+        there = cluster.find(name, made["metadata"].get("namespace"))
+        if there is None:  # It has gone meanwhile.
+            raise
+        other = ", ".join(differences(made["spec"], there["spec"], "spec"))
+        how = f"with another {other}; --name makes a second one" if other else "with this spec"
+        raise CliError(error.code, f"{name} already exists, {how}") from None
+
+
+def differences(wanted: Mapping[str, Any], there: Mapping[str, Any], path: str) -> Iterator[str]:
+    """The fields that are wanted and are not so; what is not mentioned may be a default."""
+    for key, value in wanted.items():
+        here, found = f"{path}.{key}", there.get(key)
+        if isinstance(value, Mapping) and isinstance(found, Mapping):
+            yield from differences(value, found, here)
+        elif value != found:
+            yield here

@@ -13,7 +13,7 @@ from typing import Any
 from multipartcopy.api.codec import from_json
 from multipartcopy.api.names import FINALIZER, TASK_VARIABLE
 from multipartcopy.api.quantity import format_bytes, number_of
-from multipartcopy.api.reasons import Reason
+from multipartcopy.api.reasons import CANNOT_BEGIN, Reason, reason_of
 from multipartcopy.api.report import decode_report
 from multipartcopy.api.status import Plan
 from multipartcopy.api.task import decode_task
@@ -29,6 +29,15 @@ _WIDTH = 64
 """Cells of the picture of the batches."""
 _LISTED = 20
 """Batches and pods that are named one by one."""
+_FOR_SOMEBODY = CANNOT_BEGIN | {
+    Reason.QUOTA_EXCEEDED,
+    Reason.POD_REFUSED,
+    Reason.UNSCHEDULABLE,
+    Reason.IMAGE_PULL_FAILED,
+    Reason.POD_NOT_STARTING,
+    Reason.OOM_KILLED,
+}
+"""What a copy waits for, and does not get by itself."""
 
 
 @dataclass(frozen=True)
@@ -372,6 +381,9 @@ def advice(resource: Object) -> list[str]:
         return [f"mend the cause, then: {command.format('retry')}"]
     if status.get("phase") == "Suspended":
         return [f"to go on: {command.format('resume')}"]
+    said = reason_of(show.summary(status).get("reason", ""))
+    if not (ended or status.get("failing")) and said in _FOR_SOMEBODY:
+        return [f"mend the cause; it goes on by itself then ({said} in docs/troubleshooting.md)"]
     if not ended and status.get("upload"):
         return [f"to follow it: {command.format('watch')}"]
     return []

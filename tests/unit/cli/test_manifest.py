@@ -206,7 +206,12 @@ def test_it_is_created(api: Api, run: Command, capsys: pytest.CaptureFixture[str
     said = f"{name} is created; follow it with: kubectl multipartcopy watch {name}\n"
     assert capsys.readouterr().out == said
     assert run(*COPY, *KEYS) == Exit.REFUSED
-    assert "already exists" in capsys.readouterr().err
+    assert capsys.readouterr().err.endswith(f": {name} already exists, with this spec\n")
+    assert run(*COPY, *KEYS, "--part-size=8Mi", "--memory=1Gi") == Exit.REFUSED
+    assert capsys.readouterr().err.endswith(
+        f": {name} already exists, with another spec.partSize, spec.worker;"
+        " --name makes a second one\n"
+    )
 
 
 def test_it_is_followed(api: Api, run: Command):

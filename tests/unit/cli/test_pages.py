@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from multipartcopy.api.codec import to_json
+from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import Report, WorkerError
 from multipartcopy.api.spec import Spec
 from multipartcopy.api.status import (
@@ -68,6 +69,10 @@ FAILED = replace(
     last_failure=LastFailure("OOMKilled", "it needed\nmore", 1, 6, 137, format_time(NOW)),
     retry=Retry(2, format_time(LATER)),
 )
+
+
+def saying(status: Status, reason: Reason) -> Status:
+    return replace(status, conditions=(condition("Complete", "False", reason, "it says why"),))
 
 
 def resource(status: Status | None, spec: Spec = SPEC, **meta: Any) -> dict[str, Any]:
@@ -254,6 +259,14 @@ class TestDescribe:
             (
                 replace(HALF, phase=Phase.SUSPENDED),
                 "to go on: kubectl multipartcopy resume era5 -n climate",
+            ),
+            (
+                saying(HALF, Reason.QUOTA_EXCEEDED),
+                "mend the cause; it goes on by itself then (QuotaExceeded in docs/troubleshooting.md)",
+            ),
+            (
+                saying(HALF, Reason.PARTS_DISAGREE),
+                "to follow it: kubectl multipartcopy watch era5 -n climate",
             ),
         ],
     )
