@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     return Exit.DONE
 
 
-def _create(cluster: "Cluster", made: Mapping[str, Any]) -> Mapping[str, Any]:
+def _create(cluster: "Cluster", made: dict[str, Any]) -> dict[str, Any]:
     """Raises CliError; of one that is there already it says whether it is the same."""
     try:
         return cluster.create(made)

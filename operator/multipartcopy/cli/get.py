@@ -10,8 +10,8 @@ from multipartcopy.cli import show
 from multipartcopy.cli.cluster import Cluster
 from multipartcopy.cli.errors import CliError, Exit
 
-HEADER = ("NAME", "PHASE", "PROGRESS", "PARTS", "SIZE", "RATE", "LEFT", "AGE")
-WIDE = ("SOURCE", "DESTINATION", "PROOF", "REASON", "MESSAGE")
+HEADER = ("NAME", "PHASE", "REASON", "PROGRESS", "PARTS", "SIZE", "RATE", "LEFT", "AGE")
+WIDE = ("SOURCE", "DESTINATION", "PROOF", "MESSAGE")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -65,6 +65,7 @@ def row(resource: Mapping[str, Any], now: datetime) -> Sequence[str]:
     return (
         meta["name"],
         "Deleting" if meta.get("deletionTimestamp") else status.get("phase", "Pending"),
+        show.summary(status).get("reason", ""),
         f"{progress['percent']}%" if progress else "",
         progress.get("parts", ""),
         progress.get("size", ""),
@@ -76,13 +77,11 @@ def row(resource: Mapping[str, Any], now: datetime) -> Sequence[str]:
 
 def more(resource: Mapping[str, Any]) -> Sequence[str]:
     spec, status = resource["spec"], resource.get("status", {})
-    said = show.summary(status)
     return (
         place(spec["source"]),
         place(spec["destination"]),
         (status.get("verification") or {}).get("result", ""),
-        said.get("reason", ""),
-        said.get("message", ""),
+        show.summary(status).get("message", ""),
     )
 
 

@@ -124,6 +124,8 @@ def left(status: Mapping[str, Any]) -> str:
     speed = int(progress.get("bytesPerSecond", 0))
     if not speed or status.get("completionTime") or status.get("phase") == "Suspended":
         return ""
+    if int(progress.get("percent", 0)) < 1:
+        return ""  # Only whole parts count as moved: of the first few of a large copy it would be days.
     remaining = int(progress.get("bytesTotal", 0)) - int(progress.get("bytesDone", 0))
     return duration(remaining / speed)
 

@@ -119,16 +119,21 @@ class TestGet:
     def test_a_table(self):
         lines = get.table([resource(HALF), resource(None, name="new")], LATER)
         assert lines == [
-            "NAME   PHASE     PROGRESS   PARTS   SIZE        RATE        LEFT    AGE",
-            "era5   Copying   50%        10/20   100.0 MiB   1.0 MiB/s   0m50s   4m",
-            "new    Pending                                                      4m",
+            "NAME   PHASE     REASON    PROGRESS   PARTS   SIZE        RATE        LEFT    AGE",
+            "era5   Copying   Copying   50%        10/20   100.0 MiB   1.0 MiB/s   0m50s   4m",
+            "new    Pending                                                                4m",
         ]
+
+    def test_the_time_left_is_not_guessed_of_the_first_parts(self):
+        assert HALF.progress
+        begun = replace(HALF, progress=replace(HALF.progress, percent=0, bytes_per_second=9))
+        assert get.row(resource(begun), LATER)[-2] == ""
 
     def test_wide_and_of_all_namespaces(self):
         lines = get.table([resource(DONE)], LATER, wide=True, namespaces=True)
-        assert lines[0].split()[-5:] == ["SOURCE", "DESTINATION", "PROOF", "REASON", "MESSAGE"]
+        assert lines[0].split()[-4:] == ["SOURCE", "DESTINATION", "PROOF", "MESSAGE"]
         assert lines[1].split()[:2] == ["climate", "era5"]
-        assert "s3://from/key   s3://to/key   TransferVerified   Copied   copied" in lines[1]
+        assert "s3://from/key   s3://to/key   TransferVerified   copied" in lines[1]
 
     def test_one_that_is_being_deleted(self):
         body = resource(HALF, deletionTimestamp=format_time(LATER))
