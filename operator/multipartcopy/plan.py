@@ -20,7 +20,7 @@ _STREAM_MEMORY = 4 * MiB
 """Of a worker: a buffer, two connections over TLS, and what the kernel keeps for their sockets."""
 
 MAX_BATCH_SIZE = 96
-"""Parts whose ETags, packed, fit into one termination message; in one stream there is one batch, so these are all."""
+"""Parts whose ETags of 16 bytes fit into one termination message; in one stream, with its one batch, these are all."""
 _BATCHES_WANTED = 64
 """At least so many batches for a large object, so that raising ``parallelism`` later still helps."""
 _BATCH_BYTES_WANTED = 256 * MiB
@@ -73,7 +73,6 @@ def make_plan(
 ) -> Plan:
     """The parts and batches for ``size`` bytes.
 
-    ``source_layout`` is the part size of a source uploaded in equal parts: following it makes equal
     ``source_layout`` is the part size of a source uploaded in equal parts: following it makes equal
     bytes get equal composite ETags. With ``server_side`` no byte passes the workers; the layout of a
     source of one part is then its size, since in one part it gets the same MD5 again. Of the

@@ -10,6 +10,7 @@ import pytest
 from multipartcopy.api.codec import from_json, to_json
 from multipartcopy.api.report import pack_crcs
 from multipartcopy.api.status import Batch, Phase, Status
+from multipartcopy.plan import MAX_BATCH_SIZE
 from tests.apiserver.kubectl import Kubectl
 from tests.apiserver.samples import FULL_STATUS, MD5, manifest
 
@@ -123,7 +124,7 @@ def test_times_are_times(kubectl: Kubectl, name: str) -> None:
 
 
 def test_a_ledger_of_ten_thousand_parts_fits(kubectl: Kubectl, name: str) -> None:
-    parts, size = 10_000, 64
+    parts, size = 10_000, MAX_BATCH_SIZE
     batches = {
         str(number): Batch(
             f"{first}-{last}", (MD5,) * (last - first + 1), pack_crcs([2**64 - 1] * size), 1 << 40

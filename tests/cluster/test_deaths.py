@@ -217,6 +217,7 @@ def test_suspend_and_resume(world: World, data: bytes, sha256: str):
     world.destination_gate.open("drop")
     world.patch("paused", suspend=False)
     status = world.wait_condition("paused", "Complete")
+    assert "lastFailure" not in status
     assert status["upload"] == before["upload"]
     assert world.sha256("paused") == sha256
 

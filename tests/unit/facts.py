@@ -93,7 +93,7 @@ def pod(
     **changes: object,
 ) -> Pod:
     """Finished where a message is given, else running."""
-    plain = Pod("pod", "pod-uid", 1, 1, running=message is None, memory_limit="64Mi")
+    plain = Pod("pod", "pod-uid", 1, 1, message is None, memory_limit="64Mi", job="job-uid")
     if message is not None:
         text = message if isinstance(message, str) else message.encode().decode()
         ended = Terminated(code, reason, text, format_time(NOW))

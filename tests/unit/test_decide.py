@@ -424,7 +424,13 @@ def test_the_time_in_a_queue_is_not_the_copys():
 
 
 @pytest.mark.parametrize(
-    ("jobs", "failed"), [((job(),), True), ((job(deleting=True),), False), ((), False)]
+    ("jobs", "failed"),
+    [
+        ((job(),), True),
+        ((job(deleting=True),), False),
+        ((), False),
+        ((job(uid="made anew"),), False),
+    ],
 )
 def test_a_worker_that_was_stopped_with_its_job_has_not_failed(jobs, failed):
     stopped = report("1", range(1, 2), error=WorkerError("WorkerTerminated", "stopped by SIGTERM"))
@@ -433,6 +439,15 @@ def test_a_worker_that_was_stopped_with_its_job_has_not_failed(jobs, failed):
     assert sum(len(batch.etags) for batch in folded.batches.values()) == 1
     lost = report("1", range(1, 2), error=WorkerError("SourceUnavailable", "no answer"))
     assert steps.fold(facts(UPLOADING, jobs=jobs, pods=(pod(lost, code=1),))).last_failure
+
+
+def test_after_a_suspension_no_old_failure_is_told_as_the_reason():
+    known = LastFailure("SourceUnavailable", "no answer, days ago", time="2025-12-31T00:00:00Z")
+    before = with_parts(replace(UPLOADING, last_failure=known), range(1, 2))
+    stopped = report("1", range(1, 2), error=WorkerError("WorkerTerminated", "stopped by SIGTERM"))
+    step = decide(facts(before, gone_pods=(pod(stopped, code=143),)))
+    assert isinstance(step, steps.StartRun)
+    assert step.reason == "Copying"
 
 
 def test_a_copy_in_a_queue_says_in_which():

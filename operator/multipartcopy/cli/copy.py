@@ -41,13 +41,16 @@ def _create(cluster: "Cluster", made: dict[str, Any]) -> dict[str, Any]:
     except CliError as error:
         if "already exists" not in str(error):
             raise
-        name = made["metadata"]["name"]
-        there = cluster.find(name, made["metadata"].get("namespace"))
-        if there is None:  # It has gone meanwhile.
+        meta = made["metadata"]
+        try:
+            there = cluster.get(meta["name"], meta.get("namespace"))
+        except CliError:  # It may be created, and not be read.
+            raise error from None
+        if there["metadata"].get("deletionTimestamp"):
             raise
         other = ", ".join(differences(made["spec"], there["spec"], "spec"))
-        how = f"with another {other}; --name makes a second one" if other else "with this spec"
-        raise CliError(error.code, f"{name} already exists, {how}") from None
+        how = f"with another {other}; --name makes a second one" if other else "as is asked for"
+        raise CliError(error.code, f"{meta['name']} already exists, {how}") from None
 
 
 def differences(wanted: Mapping[str, Any], there: Mapping[str, Any], path: str) -> Iterator[str]:

@@ -37,7 +37,7 @@ _FOR_SOMEBODY = CANNOT_BEGIN | {
     Reason.POD_NOT_STARTING,
     Reason.OOM_KILLED,
 }
-"""What a copy waits for, and does not get by itself."""
+"""What a copy may wait for until somebody does something."""
 
 
 @dataclass(frozen=True)
@@ -383,7 +383,7 @@ def advice(resource: Object) -> list[str]:
         return [f"to go on: {command.format('resume')}"]
     said = reason_of(show.summary(status).get("reason", ""))
     if not (ended or status.get("failing")) and said in _FOR_SOMEBODY:
-        return [f"mend the cause; it goes on by itself then ({said} in docs/troubleshooting.md)"]
+        return [f"it goes on by itself once the cause is gone: {said} in docs/troubleshooting.md"]
     if not ended and status.get("upload"):
         return [f"to follow it: {command.format('watch')}"]
     return []

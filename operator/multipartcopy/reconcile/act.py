@@ -24,7 +24,6 @@ from multipartcopy.reconcile.facts import (
     Limits,
     Pod,
     Resource,
-    failure_of,
     read_resource,
 )
 from multipartcopy.s3.control import (
@@ -222,7 +221,7 @@ class Effects:
             return
         pods = {pod.uid: pod for pod in facts.run_pods()}
         for uid in pods.keys() - memory.failed_pods:
-            failure = failure_of(pods[uid])
+            failure = facts.failure_in(pods[uid])
             if failure and failure.exit_code != names.EXIT_PERMANENT:
                 memory.failed_pods.add(uid)
                 self.metrics.retried(reason_of(failure.reason))

@@ -17,7 +17,7 @@ from multipartcopy.api.status import Failing, LastFailure, Phase, SourceChanges,
 from multipartcopy.api.task import Work
 from multipartcopy.jobs import bytes_per_second, fitting, worker_spec
 from multipartcopy.reconcile import ledger
-from multipartcopy.reconcile.facts import Facts, Job, Limits, failure_of, format_time, parse_time
+from multipartcopy.reconcile.facts import Facts, Job, Limits, format_time, parse_time
 from multipartcopy.reconcile.queueing import pods_for, seat_of, why_not_yet
 
 _WITHDRAWN = (Reason.CHECKSUM_MISMATCH, Reason.NOT_ENCRYPTED)
@@ -417,7 +417,7 @@ def _news(facts: Facts, job: Job | None) -> tuple[Reason, str]:
         return waiting
     ended = [pod for pod in facts.run_pods() if pod.terminated]
     latest = max(ended, key=lambda pod: pod.terminated.finished_at, default=None)  # type: ignore[union-attr]
-    failed = latest is not None and failure_of(latest) is not None
+    failed = latest is not None and facts.failure_in(latest) is not None
     between = job is None and facts.status.retry is not None and facts.status.retry.failures > 0
     failure = _last_failure(facts) if not pods and (failed or between) else None
     if failure:
@@ -455,10 +455,7 @@ def fold(facts: Facts) -> Status:
 
 
 def _last_failure(facts: Facts) -> LastFailure | None:
-    failures = [f for pod in facts.run_pods() if (f := failure_of(pod))]
-    if (job := facts.run_job()) is None or job.deleting:
-        # It was stopped together with its Job, as one is that is suspended or not needed any more: no failure.
-        failures = [f for f in failures if f.reason != Reason.WORKER_TERMINATED]
+    failures = [f for pod in facts.run_pods() if (f := facts.failure_in(pod))]
     latest = max(failures, key=lambda f: f.time or "", default=None)
     known = facts.status.last_failure
     if latest and known and (latest.time or "") <= (known.time or ""):
@@ -471,7 +468,7 @@ def _permanent(facts: Facts, limits: Limits) -> LastFailure | None:
     for pod in facts.run_pods():
         report = pod.report
         if report and report.error and ledger.belongs(facts.status, report):
-            failure = failure_of(pod)
+            failure = facts.failure_in(pod)
             if failure and failure.exit_code == names.EXIT_PERMANENT:
                 return failure
     retry, failure = facts.status.retry, facts.status.last_failure

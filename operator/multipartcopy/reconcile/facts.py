@@ -47,6 +47,8 @@ class Pod:
     deleted_at: datetime | None = None
     disrupted: str | None = None
     memory_limit: str | None = None
+    job: str = ""
+    """The UID of its Job: one that is made anew has the name and the run of the one before."""
 
     @property
     def finished(self) -> bool:
@@ -181,6 +183,17 @@ class Facts:
             (job for job in self.jobs if (job.attempt, job.run, job.upload) == current), None
         )
 
+    def failure_in(self, pod: Pod) -> LastFailure | None:
+        """What the pod has failed of, if it has; to be stopped with its Job is no failure.
+
+        So its workers end where a copy is suspended, or needs them no more.
+        """
+        failure, job = failure_of(pod), self.run_job()
+        standing = job is not None and pod.job == job.uid and not job.deleting
+        if failure and failure.reason == Reason.WORKER_TERMINATED and not standing:
+            return None
+        return failure
+
     @property
     def queued(self) -> bool:
         """Whether the run's Job is suspended: what it waits for is not the copy's time."""
@@ -278,6 +291,7 @@ def read_pod(body: Mapping[str, Any]) -> Pod:
         deleted_at=optional_time(meta.get("deletionTimestamp")),
         disrupted=disruption.get("message") if disruption.get("status") == "True" else None,
         memory_limit=limits.get("memory"),
+        job=next((owner["uid"] for owner in meta.get("ownerReferences", [])), ""),
     )
 
 

@@ -439,7 +439,7 @@ def _failed_for(pod: Pod, reason: Reason) -> bool:
 
 def _failed_by(facts: Facts, reason: Reason) -> list[Pod]:
     """The pods of the run that failed, if all of them did for this reason; else none."""
-    failed = [pod for pod in facts.run_pods() if failure_of(pod)]
+    failed = [pod for pod in facts.run_pods() if facts.failure_in(pod)]
     return failed if all(_failed_for(pod, reason) for pod in failed) else []
 
 

@@ -1,5 +1,6 @@
 """The report of this pod: what is done so far, in the file that becomes the termination message."""
 
+import json
 import os
 import re
 from dataclasses import replace
@@ -47,7 +48,8 @@ class Progress:
 
     def add(self, number: int, etag: str, crc: int | None, *, sent: int) -> None:
         """A part is done. One that there is no room for is left to a later run."""
-        self._longest_etag = max(self._longest_etag, len(etag))
+        written = len(json.dumps(etag)) - 2
+        self._longest_etag = max(self._longest_etag, written)
         self._packed = self._packed and (packable([etag]) or self._report.read is not None)
         if self.room() < 1:
             return

@@ -206,12 +206,16 @@ def test_it_is_created(api: Api, run: Command, capsys: pytest.CaptureFixture[str
     said = f"{name} is created; follow it with: kubectl multipartcopy watch {name}\n"
     assert capsys.readouterr().out == said
     assert run(*COPY, *KEYS) == Exit.REFUSED
-    assert capsys.readouterr().err.endswith(f": {name} already exists, with this spec\n")
+    assert capsys.readouterr().err.endswith(f": {name} already exists, as is asked for\n")
     assert run(*COPY, *KEYS, "--part-size=8Mi", "--memory=1Gi") == Exit.REFUSED
     assert capsys.readouterr().err.endswith(
         f": {name} already exists, with another spec.partSize, spec.worker;"
         " --name makes a second one\n"
     )
+    (there,) = api.copies.values()
+    there["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:05Z"
+    assert run(*COPY, *KEYS) == Exit.REFUSED
+    assert "as is asked for" not in capsys.readouterr().err
 
 
 def test_it_is_followed(api: Api, run: Command):

@@ -267,7 +267,7 @@ class TestDescribe:
             ),
             (
                 saying(HALF, Reason.QUOTA_EXCEEDED),
-                "mend the cause; it goes on by itself then (QuotaExceeded in docs/troubleshooting.md)",
+                "it goes on by itself once the cause is gone: QuotaExceeded in docs/troubleshooting.md",
             ),
             (
                 saying(HALF, Reason.PARTS_DISAGREE),

@@ -45,7 +45,7 @@ LAST_BATCH = list(range(10_001 - MAX_BATCH_SIZE, 10_001))
     # Mostly hex, and some of a store that makes its own.
     etags=st.lists(
         st.one_of(
-            *[st.integers(0, 2**128 - 1).map("{:032x}".format)] * 5, st.text("e-", max_size=300)
+            *[st.integers(0, 2**128 - 1).map("{:032x}".format)] * 5, st.text("e-é", max_size=300)
         ),
         min_size=MAX_BATCH_SIZE,
         max_size=MAX_BATCH_SIZE,
@@ -81,6 +81,21 @@ def test_a_whole_batch_of_hex_etags_is_told_in_one_report(tmp_path: Path) -> Non
     report = decode_report((tmp_path / "report").read_text())
     assert report
     assert report.etags == tuple(f"{number:032x}" for number in LAST_BATCH)
+
+
+@pytest.mark.parametrize("hex_etags", [66, 67, 80, 95])
+def test_an_etag_of_another_kind_comes_late(hex_etags: int, tmp_path: Path) -> None:
+    """With it none could be packed: it is left to a later run where that would be too much."""
+    progress = Progress(tmp_path / "report", EMPTY)
+    for number in range(1, hex_etags + 1):
+        progress.add(number, f"{number:032x}", number, sent=0)
+    progress.add(hex_etags + 1, "f" * 32 + "-1", 1, sent=0)
+    progress.fail(Reason.SOURCE_CHANGED, "x" * 1000, 1, sent=0)
+    message = (tmp_path / "report").read_text()
+    assert len(message) <= MESSAGE_LIMIT
+    report = decode_report(message)
+    assert report
+    assert (report.parts, progress.room() <= 0) == (f"1-{hex_etags}", True)
 
 
 @pytest.mark.parametrize("etags", ["AAAA", "not base64!", "AAAA" * 8, 7])
