@@ -97,13 +97,24 @@ def tls_context(address: Address, ca: Path) -> ssl.SSLContext | None:
     if address.scheme != "https":
         return None
     file = ca / names.CA_CERTIFICATE
-    return ssl.create_default_context(cafile=str(file)) if file.exists() else _public_context()
+    return _context(str(file)) if file.exists() else _public_context()
 
 
 @functools.cache
 def _public_context() -> ssl.SSLContext:
     """One for both sides: the system's authorities take 20 ms to read, and a MiB."""
-    return ssl.create_default_context()
+    return _context()
+
+
+def _context(ca_file: str | None = None) -> ssl.SSLContext:
+    """Verifies as botocore does for the operator: a store that let the operator in must not keep its workers out.
+
+    Since Python 3.13 a default context demands extensions of RFC 5280 that many a private authority leaves out
+    (https://docs.python.org/3/library/ssl.html#ssl.create_default_context).
+    """
+    context = ssl.create_default_context(cafile=ca_file)
+    context.verify_flags = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).verify_flags
+    return context
 
 
 class Connection:
