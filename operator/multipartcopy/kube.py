@@ -192,12 +192,22 @@ class Kube:
 
     # Around it.
 
-    def get_secret(self, namespace: str, name: str) -> dict[str, str]:
-        """The decoded values; bytes that are no UTF-8 as surrogates. Raises NotFoundError, NotAllowedError."""
+    def get_secret(
+        self, namespace: str, name: str, wanted_type: str | None = None
+    ) -> dict[str, str]:
+        """The decoded values; bytes that are no UTF-8 as surrogates.
+
+        Raises NotFoundError; NotAllowedError, whose words go on after the Secret's name, where it lacks the label
+        that the operator demands, or the type that its use demands.
+        """
         secret = self._call(self._core.read_namespaced_secret, name, namespace)
         labels = secret["metadata"].get("labels") or {}
         if self._secrets_opt_in and labels.get(names.LABEL_ALLOW) != "true":
-            raise NotAllowedError(403, f"Secret {name} lacks the label {names.LABEL_ALLOW}")
+            words = "is not for copies: this operator uses those with the label"
+            raise NotAllowedError(403, f'{words} {names.LABEL_ALLOW}: "true"')
+        if wanted_type and secret.get("type") != wanted_type:
+            words = f"is of the type {secret.get('type')}, and is not sent as headers"
+            raise NotAllowedError(403, f"{words}: one that may be has the type {wanted_type}")
         data = secret.get("data") or {}
         return {k: base64.b64decode(v).decode(errors="surrogateescape") for k, v in data.items()}
 

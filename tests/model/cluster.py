@@ -366,7 +366,7 @@ class Kube:
     def delete_job(self, namespace: str, job: str) -> None:
         self._call("delete_job", lambda: self._cluster.delete_job(job))
 
-    def get_secret(self, namespace: str, name: str) -> dict[str, str]:
+    def get_secret(self, namespace: str, name: str, wanted_type: str | None) -> dict[str, str]:
         return self._call("get_secret", lambda: self._cluster.get_secret(name))
 
     def list_warnings(self, namespace: str, uid: str) -> list[Body]:

@@ -231,7 +231,7 @@ class Cluster:
                 self.jobs[job]["metadata"].setdefault("deletionTimestamp", _now())
                 self._changed("job", self.jobs[job])
 
-    def get_secret(self, namespace: str, name: str) -> dict[str, str]:
+    def get_secret(self, namespace: str, name: str, wanted_type: str | None) -> dict[str, str]:
         with self._lock:
             return dict(self._find(self.secrets, name))
 

@@ -59,7 +59,7 @@ ABORT = Abort(Phase.ABORTING, outcome.Reason.ABORTING, "")
 
 
 class StubKube:
-    def get_secret(self, namespace: str, name: str) -> dict[str, str]:
+    def get_secret(self, namespace: str, name: str, wanted_type: str | None) -> dict[str, str]:
         return {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
 
 

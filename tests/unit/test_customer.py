@@ -62,7 +62,7 @@ def test_what_goes_with_a_request() -> None:
 
 def entered(secret: Mapping[str, str] | None) -> Access:
     location = S3Location("b", "k", anonymous=True, sse_customer_key_secret_ref=KEYS)
-    return access(lambda name: secret if name == "keys" else None, "default", location)
+    return access(lambda name, _: secret if name == "keys" else None, "default", location)
 
 
 def test_a_secret_that_is_no_text() -> None:

@@ -105,7 +105,7 @@ class FakeKube:
         self.names.append(name)
         self.events.append(event["reason"])
 
-    def get_secret(self, namespace: str, name: str) -> dict[str, str]:
+    def get_secret(self, namespace: str, name: str, wanted_type: str | None) -> dict[str, str]:
         return {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
 
 

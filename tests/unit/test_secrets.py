@@ -14,7 +14,7 @@ import yaml
 
 from dev.servers import LOOPBACK
 from multipartcopy import commands
-from multipartcopy.api.location import Reference, S3Location
+from multipartcopy.api.location import HttpLocation, Reference, S3Location
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.spec import Source
 from multipartcopy.jobs import Image
@@ -38,15 +38,18 @@ ALLOWED = {"multipartcopy.dev/allow": "true"}
 class Api:
     """In place of the client. ``asked`` are namespaces and names."""
 
-    def __init__(self, labels=None):
+    def __init__(self, labels=None, type="Opaque"):
         self.labels = labels
+        self.type = type
         self.asked = []
 
     def read_namespaced_secret(self, name, namespace, **_):
         self.asked.append((namespace, name))
         data = {k: base64.b64encode(v.encode()).decode() for k, v in KEYS.items()}
         meta = {"labels": self.labels} if self.labels is not None else {}
-        return SimpleNamespace(data=json.dumps({"metadata": meta, "data": data}))
+        return SimpleNamespace(
+            data=json.dumps({"metadata": meta, "type": self.type, "data": data})
+        )
 
 
 def cluster(monkeypatch, labels, opt_in):
@@ -88,6 +91,31 @@ def test_a_copy_says_which_secret_is_not(monkeypatch, kind):
     assert caught.value.reason is Reason.SECRET_NOT_ALLOWED
 
 
+@pytest.mark.parametrize(
+    ("kind", "sent"),
+    [
+        ("multipartcopy.dev/http-headers", True),
+        ("Opaque", False),
+        ("kubernetes.io/basic-auth", False),
+        ("multipartcopy.dev/http-header", False),
+        (None, False),
+    ],
+)
+def test_only_a_secret_that_is_meant_to_be_sent_is(monkeypatch, kind, sent):
+    """Else whoever may create a copy could read any Secret, by a server of their own."""
+    kube, api = cluster(monkeypatch, ALLOWED, True)
+    api.type = kind
+    monkeypatch.setitem(KEYS, "ca.crt", "one line")
+    location = HttpLocation("http://theirs.example/", headers_secret_ref=Reference("h"))
+    if sent:
+        assert dict(read_access(kube, "ns", location).headers) == KEYS
+    else:
+        words = rf"Secret h in namespace ns is of the type {kind}, .*multipartcopy\.dev/http-headers$"
+        with pytest.raises(MissingSecretError, match=words) as caught:
+            read_access(kube, "ns", location)
+        assert caught.value.reason is Reason.SECRET_NOT_ALLOWED
+
+
 def test_no_pod_mounts_a_secret_that_is_not_for_copies(monkeypatch):
     """The kubelet would not ask."""
     kube, _ = cluster(monkeypatch, {}, True)
@@ -109,7 +137,7 @@ def test_a_missing_secret_is_told_before_a_store_is_asked(monkeypatch):
     written.list_copies = list  # type: ignore[attr-defined]
     secret = SPEC.destination.s3.secret_ref
     written.get_secret = (  # type: ignore[method-assign]
-        lambda _, name: None if secret and name == secret.name else KEYS
+        lambda _, name, __: None if secret and name == secret.name else KEYS
     )
     seen = replace(facts(NEW), resource=written.read())
     effects = Effects(written, Image("i"), None, Limits())  # type: ignore[arg-type]

@@ -29,6 +29,11 @@ ANNOTATION_RETRY = f"{GROUP}/retry"
 LABEL_ALLOW = f"{GROUP}/allow"
 """Label of a Secret, with the value "true": an operator with ``--require-secret-opt-in`` uses no other."""
 
+HEADERS_TYPE = f"{GROUP}/http-headers"
+"""Type of a Secret that may be sent as headers. Else whoever may create a copy could read every Secret by
+naming it, and a server of their own.
+"""
+
 KUEUE = "kueue.x-k8s.io/"
 """Begins the labels that Kueue looks for on a Job, and not on its pods."""
 

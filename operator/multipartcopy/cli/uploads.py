@@ -63,7 +63,7 @@ def uploads(cluster: Asked, options: argparse.Namespace) -> int:
     written = manifest.location(options, "bucket", bucket, prefix)
     try:
         location = from_json(S3Location, written)
-        entered = access(cluster.secret, cluster.namespace, location)
+        entered = access(lambda name, _: cluster.secret(name), cluster.namespace, location)
         return _uploads(cluster, options, location, entered)
     except MissingSecretError as error:
         raise CliError(Exit.NOT_FOUND, str(error)) from None

@@ -9,8 +9,8 @@ from multipartcopy.s3 import headers
 from multipartcopy.s3.control import Access, Credentials
 from multipartcopy.s3.customer import CustomerKey, read_key
 
-GetSecret = Callable[[str], Mapping[str, str] | None]
-"""The decoded values of the Secret of this name; None where there is none."""
+GetSecret = Callable[[str, str | None], Mapping[str, str] | None]
+"""The decoded values of the Secret of this name, and of this type if one is said; None where there is none."""
 
 
 class MissingSecretError(Exception):
@@ -42,7 +42,8 @@ def access(get: GetSecret, namespace: str, location: S3Location | HttpLocation) 
 
 
 def _headers(get: GetSecret, namespace: str, name: str) -> dict[str, str]:
-    secret = {key: value.strip() for key, value in _secret(get, namespace, name, ()).items()}
+    values = _secret(get, namespace, name, (), names.HEADERS_TYPE)
+    secret = {key: value.strip() for key, value in values.items()}
     if problem := headers.problem(secret):
         raise MissingSecretError(Reason.SECRET_INVALID, f"Secret {name}: {problem}")
     return secret
@@ -63,9 +64,13 @@ def _customer_key(
 
 
 def _secret(
-    get: GetSecret, namespace: str, name: str, needed: tuple[str, ...]
+    get: GetSecret,
+    namespace: str,
+    name: str,
+    needed: tuple[str, ...],
+    wanted_type: str | None = None,
 ) -> Mapping[str, str]:
-    secret = get(name)
+    secret = get(name, wanted_type)
     if secret is None:
         message = f"there is no Secret {name} in namespace {namespace}"
         raise MissingSecretError(Reason.SECRET_NOT_FOUND, message)
