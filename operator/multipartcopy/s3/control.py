@@ -185,7 +185,7 @@ class Store:
         except S3Error as error:
             if self._customer and with_key and self.side == "destination" and error.code == "400":
                 return self.head(if_match=if_match, with_key=False)  # It has another encryption.
-            if error.kind in (Kind.DENIED, Kind.NO_OBJECT) or error.code == "400":
+            if error.kind in (Kind.DENIED, Kind.NO_OBJECT) or error.code in ("301", "400"):
                 self._ask_why(error)
             raise
         full = answer.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"

@@ -3,6 +3,7 @@
 The worker's own table, for the calls that move bytes, is ``worker/errors.py``.
 """
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -77,6 +78,7 @@ _CODES = {
     "RequestTimeout": Kind.RETRY,
     "ExpiredToken": Kind.RETRY,
     "TokenRefreshRequired": Kind.RETRY,
+    "TemporaryRedirect": Kind.RETRY,
     "InvalidToken": Kind.DENIED,
     "RequestTimeTooSkewed": Kind.RETRY,
     "SlowDown": Kind.RETRY,
@@ -106,7 +108,7 @@ def kind_of(code: str, status: int, operation: str) -> Kind:
         return Kind.NO_OBJECT if head else Kind.RETRY
     if status in _STATUSES:
         return _STATUSES[status]
-    return Kind.PERMANENT if 400 <= status < 500 else Kind.RETRY
+    return Kind.PERMANENT if status == 301 or 400 <= status < 500 else Kind.RETRY
 
 
 def translate(error: Exception, side: str, place: str, operation: str) -> S3Error:
@@ -120,6 +122,8 @@ def translate(error: Exception, side: str, place: str, operation: str) -> S3Erro
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         code, message = readable(details.get("Code"), details.get("Message"))
         code, message = code or str(status), message or f"HTTP status {status}"
+        if status == 301 and (region := _region(error)):
+            message += f" (the bucket is in the region {region})"
         return S3Error(side, place, operation, kind_of(code, status, operation), code, message)
     refused = error.kwargs.get("error") if isinstance(error, HTTPClientError) else error
     if isinstance(refused, EndpointRefusedError):
@@ -139,6 +143,13 @@ def translate(error: Exception, side: str, place: str, operation: str) -> S3Erro
     elif isinstance(error, EndpointConnectionError):
         message = _unconnected(error)
     return S3Error(side, place, operation, kind, type(error).__name__, message)
+
+
+def _region(error: ClientError) -> str:
+    """What AWS says beside a 301, or nothing."""
+    headers: Any = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    region = str(headers.get("x-amz-bucket-region", ""))
+    return region if re.fullmatch(r"[a-z0-9-]{1,40}", region) else ""
 
 
 def _unconnected(error: EndpointConnectionError) -> str:
