@@ -55,10 +55,10 @@ def run(options: Options) -> int:
     kube.check_namespaces()
     namespace = os.environ.get("POD_NAMESPACE", "default")
     pod = os.environ.get("POD_NAME")
-    if options.worker_image:
+    if pod:
+        image = image_of(kube.get_pod(namespace, pod), options.worker_image)
+    elif options.worker_image:
         image = Image(options.worker_image)
-    elif pod:
-        image = image_of(kube.get_pod(namespace, pod))
     else:
         raise KubeError(0, "outside of a pod, --worker-image must say what the workers run")
     allowed = options.allow_endpoints

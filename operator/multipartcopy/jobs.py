@@ -42,11 +42,11 @@ class Image:
     """As the operator's ``--allow-endpoints``."""
 
 
-def image_of(pod: Mapping[str, Any]) -> Image:
-    """What the operator's own pod runs: one image is operator and worker."""
+def image_of(pod: Mapping[str, Any], instead: str | None = None) -> Image:
+    """What the operator's own pod runs, or another image ``instead``, pulled as its own is."""
     container = next(c for c in pod["spec"]["containers"] if c["name"] == "operator")
     secrets = tuple(s["name"] for s in pod["spec"].get("imagePullSecrets", []))
-    return Image(container["image"], container["imagePullPolicy"], secrets)
+    return Image(instead or container["image"], container["imagePullPolicy"], secrets)
 
 
 def proxies_of(environ: Mapping[str, str]) -> dict[str, str]:

@@ -326,6 +326,7 @@ def test_the_workers_run_what_the_operator_runs():
     container = {"name": "operator", "image": "i:1", "imagePullPolicy": "Always"}
     pod = {"spec": {"containers": [{"name": "x"}, container], "imagePullSecrets": [{"name": "p"}]}}
     assert image_of(pod) == Image("i:1", "Always", ("p",))
+    assert image_of(pod, "mirror/i:1") == Image("mirror/i:1", "Always", ("p",))
 
 
 @pytest.mark.parametrize(
@@ -459,6 +460,9 @@ def test_why_the_pods_of_a_job_are_refused():
         ("PreconditionFailed", 412, Kind.PRECONDITION),
         ("EntityTooSmall", 400, Kind.PERMANENT),
         ("NotImplemented", 501, Kind.UNSUPPORTED),
+        ("PermanentRedirect", 301, Kind.PERMANENT),
+        ("301", 301, Kind.PERMANENT),
+        ("TemporaryRedirect", 307, Kind.RETRY),
     ],
 )
 def test_errors_of_a_store(code, status, kind):
