@@ -37,14 +37,14 @@ def main() -> int:
     operator.add_argument(
         "--liveness",
         metavar="URL",
-        default="http://0.0.0.0:8080/healthz",
+        default=f"http://{_everywhere()}:8080/healthz",
         help="where to answer health checks (default: %(default)s)",
     )
     operator.add_argument(
         "--metrics",
         metavar="ADDRESS:PORT",
         type=_listener,
-        default="0.0.0.0:8081",
+        default=f"{_everywhere()}:8081",
         help="where to answer Prometheus; empty for nowhere (default: %(default)s)",
     )
     operator.add_argument(
@@ -93,6 +93,11 @@ def main() -> int:
     # Which has been begun already, where it is all that is said.
     commands.add_parser("worker", help="copy one batch of parts (run by the operator's Jobs)")
     return _operate(parser.parse_args())
+
+
+def _everywhere() -> str:
+    """In the family of the pod's first address, which the kubelet asks: in some clusters there is no IPv4."""
+    return "[::]" if ":" in os.environ.get("POD_IP", "") else "0.0.0.0"  # noqa: S104 - in a pod
 
 
 def _listener(text: str) -> tuple[str, int] | None:

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from multipartcopy import commands
 from multipartcopy.api.codec import to_json
 from multipartcopy.api.names import FINALIZER
 from multipartcopy.api.reasons import Reason
@@ -409,6 +410,26 @@ def test_where_to_listen(text, listener):
 def test_what_is_no_place_to_listen(text):
     with pytest.raises(Exception, match=r"is not like 0\.0\.0\.0:8081"):
         _listener(text)
+
+
+@pytest.mark.parametrize(
+    ("pod_ip", "everywhere"),
+    [(None, "0.0.0.0"), ("10.0.0.1", "0.0.0.0"), ("fd00::1", "[::]")],  # noqa: S104
+)
+def test_it_listens_where_the_kubelet_asks(monkeypatch, pod_ip, everywhere):
+    """In some clusters there is no IPv4."""
+    chosen = []
+    monkeypatch.setattr(commands, "_operate", chosen.append)
+    monkeypatch.setattr(sys, "argv", ["multipartcopy", "operator"])
+    monkeypatch.delenv("POD_IP", raising=False)
+    if pod_ip:
+        monkeypatch.setenv("POD_IP", pod_ip)
+    commands.main()
+    (options,) = chosen
+    assert (options.liveness, options.metrics) == (
+        f"http://{everywhere}:8080/healthz",
+        (everywhere.strip("[]"), 8081),
+    )
 
 
 def test_the_deployment_names_the_port():

@@ -47,9 +47,7 @@ class Api:
         self.asked.append((namespace, name))
         data = {k: base64.b64encode(v.encode()).decode() for k, v in KEYS.items()}
         meta = {"labels": self.labels} if self.labels is not None else {}
-        return SimpleNamespace(
-            data=json.dumps({"metadata": meta, "type": self.type, "data": data})
-        )
+        return SimpleNamespace(data=json.dumps({"metadata": meta, "type": self.type, "data": data}))
 
 
 def cluster(monkeypatch, labels, opt_in):
@@ -110,7 +108,9 @@ def test_only_a_secret_that_is_meant_to_be_sent_is(monkeypatch, kind, sent):
     if sent:
         assert dict(read_access(kube, "ns", location).headers) == KEYS
     else:
-        words = rf"Secret h in namespace ns is of the type {kind}, .*multipartcopy\.dev/http-headers$"
+        words = (
+            rf"Secret h in namespace ns is of the type {kind}, .*multipartcopy\.dev/http-headers$"
+        )
         with pytest.raises(MissingSecretError, match=words) as caught:
             read_access(kube, "ns", location)
         assert caught.value.reason is Reason.SECRET_NOT_ALLOWED
