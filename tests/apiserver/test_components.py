@@ -58,8 +58,41 @@ def test_what_others_do_not_define_is_accepted(
 
 
 def test_the_policy_for_workers_is_accepted(kubectl: Kubectl) -> None:
-    policy = COMPONENTS / "network-policy/workers.yaml"
-    kubectl("apply", "--server-side", "--dry-run=server", "-f", policy)
+    policy = COMPONENTS / "network-policy/workers"
+    kubectl("apply", "--server-side", "--dry-run=server", "-k", policy)
+
+
+def test_the_role_takes_an_administrator_once(cluster: Kubectl, tmp_path: Path) -> None:
+    """Whoever has no more than `admin` in a namespace can change everything but the Role from then on."""
+    name = f"mpc-granted-{uuid.uuid4().hex[:8]}"
+    cluster("create", "namespace", name)
+    team = Kubectl(name)
+    team("create", "rolebinding", "admin", "--clusterrole=admin", "--user=somebody")
+    install = ("apply", "--kustomize", overlay(tmp_path, name, "namespaced"))
+    try:
+        assert "attempting to grant RBAC permissions" in cluster.refused(*install, "--as=somebody")
+        cluster(*install)
+        cluster(*install, "--as=somebody")
+        team("set", "env", "deployment/multipartcopy-operator", "A=b", "--as=somebody")
+        cluster("delete", "--kustomize", tmp_path, "--as=somebody")
+    finally:
+        cluster("delete", "namespace", name, "--wait=false")
+
+
+def test_the_role_alone_lets_the_operator_into_another_namespace(
+    team: Kubectl, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    assert not may(kubectl, user(team), MAY[0])
+    role = os.path.relpath(COMPONENTS / "namespaced/role", tmp_path.resolve())
+    account = {"op": "replace", "path": "/subjects/0/namespace", "value": team.namespace}
+    patch = {"target": {"kind": "RoleBinding"}, "patch": json.dumps([account])}
+    kustomization = {"resources": [role], "namespace": kubectl.namespace, "patches": [patch]}
+    (tmp_path / "kustomization.yaml").write_text(json.dumps(kustomization))
+    kubectl("apply", "--kustomize", tmp_path)
+    try:
+        assert all(may(kubectl, user(team), r) for r in MAY if "definitions" not in r)
+    finally:
+        kubectl("delete", "--kustomize", tmp_path)
 
 
 @pytest.mark.parametrize("request_", [r for r in MAY if "definitions" not in r])

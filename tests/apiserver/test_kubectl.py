@@ -1,5 +1,7 @@
 """What people see: columns, explanations, waits."""
 
+from pathlib import Path
+
 import pytest
 
 from multipartcopy.api.codec import to_json
@@ -84,9 +86,11 @@ def test_waiting_for_the_end(kubectl: Kubectl) -> None:
     kubectl("wait", f"mpc/{name}", "--for=jsonpath={.status.completionTime}", "--timeout=5s")
 
 
-@pytest.mark.parametrize("sample", ["minimal.yaml", "full.yaml"])
-def test_samples_are_accepted(kubectl: Kubectl, sample: str) -> None:
-    kubectl("apply", "--dry-run=server", "-f", ROOT / "manifests/samples" / sample)
+@pytest.mark.parametrize(
+    "sample", sorted((ROOT / "manifests/samples").glob("*.yaml")), ids=lambda s: s.name
+)
+def test_samples_are_accepted(kubectl: Kubectl, sample: Path) -> None:
+    kubectl("apply", "--dry-run=server", "--validate=strict", "-f", sample)
 
 
 def test_the_definition_changes_nothing_the_second_time(kubectl: Kubectl) -> None:

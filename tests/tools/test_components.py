@@ -3,12 +3,15 @@
 import itertools
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.pages import blocks
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"
@@ -85,6 +88,53 @@ def test_a_namespaced_installation_takes_no_rights_in_the_cluster(
     assert len(rules) == len(in_namespace) + 1
 
 
+def test_the_role_goes_alone_into_another_namespace(kustomize: Kustomize, tmp_path: Path) -> None:
+    """For an operator of two; its account stays where it is."""
+    role = os.path.relpath(COMPONENTS / "namespaced/role", tmp_path)
+    (tmp_path / "kustomization.yaml").write_text(
+        json.dumps({"resources": [role], "namespace": "team-b"})
+    )
+    made = kustomize(tmp_path)
+    assert kinds(made) == ["Role", "RoleBinding"]
+    assert {o["metadata"]["namespace"] for o in made} == {"team-b"}
+    (subject,) = one(made, "RoleBinding")["subjects"]
+    assert subject["namespace"] == "multipartcopy-system"
+
+
+def shown() -> list[Any]:
+    """The kustomizations of the pages that take something of ours; ``../multipartcopy`` is the checkout."""
+    return [
+        pytest.param(document, id=str(block))
+        for block in blocks("yaml", "sh")
+        for text in re.findall(
+            r"^(?:apiVersion: kustomize\.config|resources:).*?(?=^END$|\Z)", block.text, re.M | re.S
+        )
+        for document in yaml.safe_load_all(text)
+        if any("manifests" in path for path in document["resources"])
+    ]
+
+
+@pytest.mark.parametrize("written", shown())
+def test_what_the_pages_show_is_built(
+    kustomize: Kustomize, tmp_path: Path, written: Object
+) -> None:
+    """Beside a checkout, as they say; the operator's image is one that can be pulled."""
+    checkout = os.path.relpath(ROOT, tmp_path / "install")
+    (tmp_path / "install").mkdir()
+    text = json.dumps(written).replace("../multipartcopy/", f"{checkout}/")
+    (tmp_path / "install/kustomization.yaml").write_text(text)
+    made = kustomize(tmp_path / "install")
+    assert made
+    for deployment in (o for o in made if o["kind"] == "Deployment"):
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        assert container["image"].startswith("registry.example.org/")
+
+
+def test_the_pages_show_kustomizations() -> None:
+    pages = {Path(str(one.id).partition(":")[0]).name for one in shown()}
+    assert pages >= {"gitops.md", "operations.md", "metrics.md"}
+
+
 def test_the_prometheus_operator_knows_every_field(
     kustomize: Kustomize, gitops: Ask, tmp_path: Path
 ) -> None:
@@ -142,7 +192,14 @@ def test_the_component_of_argo_cd_adds_to_its_configuration(
 def test_the_sample_for_flux(kustomize: Kustomize, gitops: Ask) -> None:
     """By Flux's own type; what it waits for is what its path makes."""
     (flux,) = yaml.safe_load_all((FLUX / "flux-kustomization.yaml").read_text())
-    assert gitops("decode", [flux]) == [{}]
+    (operators,) = (
+        document
+        for block in blocks("yaml")
+        for document in yaml.safe_load_all(block.text)
+        if isinstance(document, dict) and document.get("apiVersion") == flux["apiVersion"]
+    )
+    assert gitops("decode", [flux, operators]) == [{}, {}]
+    assert flux["spec"]["dependsOn"] == [{"name": operators["metadata"]["name"]}]
     made = kustomize(FLUX / "copies")
     namespace = flux["spec"]["targetNamespace"]
     copies = [

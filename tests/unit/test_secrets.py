@@ -155,7 +155,7 @@ def test_secrets_are_asked_for_in_the_namespace_of_the_copy(monkeypatch):
     assert api.asked == [("theirs", "a"), ("theirs", "c")]
 
 
-@pytest.mark.parametrize("file", ["rbac.yaml", "components/namespaced/role.yaml"])
+@pytest.mark.parametrize("file", ["rbac.yaml", "components/namespaced/role/role.yaml"])
 def test_secrets_are_only_got(file):
     rules = [
         rule
@@ -167,7 +167,7 @@ def test_secrets_are_only_got(file):
 
 
 def test_nobody_gets_rights_on_secrets_by_our_roles_for_users():
-    documents = yaml.safe_load_all((ROOT / "manifests/access.yaml").read_text())
+    documents = yaml.safe_load_all((ROOT / "manifests/access/access.yaml").read_text())
     resources = {r for d in documents for rule in d["rules"] for r in rule["resources"]}
     assert resources == {"multipartcopies"}
 
