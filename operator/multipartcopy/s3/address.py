@@ -3,7 +3,6 @@
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
 """
 
-from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
@@ -44,12 +43,21 @@ def same_endpoint(a: S3Location, b: S3Location) -> bool:
 
 
 def endpoint_parts(location: S3Location) -> tuple[str, str, int | None, str]:
-    """Scheme, host, port and path: equal however the endpoint is written."""
-    url = urlsplit(endpoint_url(location))
-    port = None
-    with suppress(ValueError):  # The CRD lets a port of five digits pass.
-        port = url.port or _PORTS.get(url.scheme)
-    return url.scheme, url.hostname or "", port, url.path.rstrip("/")
+    """Scheme, host, port and path: equal however the endpoint is written; of what is no URL, all as the path.
+
+    It is asked of everybody's copies, so it must not fail of one.
+    """
+    text = endpoint_url(location)
+    try:
+        url = urlsplit(text)
+        return (
+            url.scheme,
+            url.hostname or "",
+            url.port or _PORTS.get(url.scheme),
+            url.path.rstrip("/"),
+        )
+    except ValueError:  # The CRD lets a port of five digits pass.
+        return "", "", None, text
 
 
 def copy_source(location: S3Location) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import boto3
 import botocore.session
@@ -143,6 +143,28 @@ class CompletedPart:
     crc64nvme: str | None = None
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _understood(
+    method: Callable[Concatenate["Store", P], T],
+) -> Callable[Concatenate["Store", P], T]:
+    """Raises S3Error where the answer lacks what every S3 answer has: some proxy may have spoken."""
+
+    @functools.wraps(method)
+    def asked(store: "Store", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(store, *args, **kwargs)
+        except (KeyError, TypeError, ValueError) as error:
+            words = f"the answer is not S3's: {type(error).__name__}: {error}"[:200]
+            raise S3Error(
+                store.side, store.place, method.__name__, Kind.RETRY, "InvalidResponse", words
+            ) from error
+
+    return asked
+
+
 Listener = Callable[[str, int | None], None]
 """Hears of every request that was sent: its operation, and the HTTP status of the answer, None for none."""
 
@@ -162,11 +184,16 @@ class Store:
         self.side = side
         self._location = location
         self._guard = guard
-        self._calm = _client(location, access, listener, guard, attempts=3, read_timeout=60)
-        self._once = _client(location, access, listener, guard, attempts=1, read_timeout=900)
+        try:
+            self._calm = _client(location, access, listener, guard, attempts=3, read_timeout=60)
+            self._once = _client(location, access, listener, guard, attempts=1, read_timeout=900)
+        except (BotoCoreError, OSError, ValueError) as error:
+            # botocore takes less for a region, or a host, than the definition does.
+            raise translate(error, side, str(location), "Connect") from error
         self._object = {"Bucket": location.bucket, "Key": location.key}
         self._customer = access.customer_key.arguments() if access.customer_key else {}
 
+    @_understood
     def head(self, *, if_match: str | None = None, with_key: bool = True) -> ObjectInfo:
         """HeadObject with its stored checksum. With ``if_match`` of the object that has this ETag, and of no other.
 
@@ -243,6 +270,7 @@ class Store:
                 return None
             raise
 
+    @_understood
     def part_layout(self, info: ObjectInfo) -> int | None:
         """The part size of an object uploaded in several equal parts, else None: HeadObject of part 1."""
         try:
@@ -259,6 +287,7 @@ class Store:
         count, size = answer.get("PartsCount") or 0, answer["ContentLength"]
         return size if count > 1 and -(-info.size // size) == count else None
 
+    @_understood
     def tags(self) -> dict[str, str]:
         """GetObjectTagging."""
         try:
@@ -278,6 +307,7 @@ class Store:
         key = self._location.key
         return [ListedUpload(u.id, u.initiated) for u in uploads if u.key == key], time
 
+    @_understood
     def list_uploads_under(self) -> tuple[list[KeyedUpload], datetime]:
         """Those for every key that begins with this one (which may be empty), and the store's own time.
 
@@ -303,6 +333,7 @@ class Store:
             }
         return uploads, _date(answer)
 
+    @_understood
     def create_upload(self, wanted: Wanted, stamp: str, *, checksum: bool) -> CreatedUpload:
         """CreateMultipartUpload, with CRC64NVME of the full object if ``checksum``.
 
@@ -325,18 +356,25 @@ class Store:
         took = checksum and answer.get("ChecksumAlgorithm") == CRC64NVME
         return CreatedUpload(answer["UploadId"], took, _is_encrypted(answer), dropped)
 
+    @_understood
     def list_parts(self, upload_id: str) -> tuple[list[StoredPart], bool]:
-        """ListParts, all pages: the parts, and whether the store says that the upload has CRC64NVME."""
+        """ListParts, all pages: the parts, and whether the store says that the upload has CRC64NVME.
+
+        Raises S3Error of the kind NO_UPLOAD where it is not there.
+        """
         parts: list[StoredPart] = []
         marker = 0
         for _ in range(100):
-            answer = self._do(
-                "ListParts",
-                self._calm.list_parts,
-                UploadId=upload_id,
-                PartNumberMarker=marker,
-                **self._customer,
-            )
+            try:
+                answer = self._do(
+                    "ListParts",
+                    self._calm.list_parts,
+                    UploadId=upload_id,
+                    PartNumberMarker=marker,
+                    **self._customer,
+                )
+            except S3Error as error:
+                raise _lost(error) from error
             parts += [
                 StoredPart(
                     entry["PartNumber"],
@@ -398,6 +436,8 @@ class Store:
                 **precondition.arguments(),
             )
         except S3Error as error:
+            if not precondition.if_match:  # With one it may be the object that is missing.
+                error = _lost(error)
             raise self._incomparable(error, precondition) from error
         return _etag(answer.get("ETag", ""))
 
@@ -449,6 +489,10 @@ class Store:
         return self._calm.list_multipart_uploads(Bucket=Bucket, Prefix=Key, **markers)
 
     @property
+    def place(self) -> str:
+        return str(self._location)
+
+    @property
     def _version(self) -> dict[str, str]:
         return {"VersionId": self._location.version_id} if self._location.version_id else {}
 
@@ -491,6 +535,11 @@ def _less_and_less(
         else:
             return answer, (*dropped, *(Dropped(item, str(refusal)) for item in items))
     raise refused(wanted, refusal) from refusal
+
+
+def _lost(error: S3Error) -> S3Error:
+    """Some stores call a missing upload a missing key."""
+    return replace(error, kind=Kind.NO_UPLOAD) if error.kind is Kind.NO_OBJECT else error
 
 
 _OUR_REFUSALS = (EndpointRefusedError, ResponseParserError)
