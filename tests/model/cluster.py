@@ -263,7 +263,7 @@ class Cluster:
         self.nodes[name].sending = True
         self.pods[name]["status"] = {
             "phase": "Running",
-            "containerStatuses": [{"state": {"running": {}}}],
+            "containerStatuses": [{"name": "worker", "state": {"running": {}}}],
         }
 
     def stopped(self, name: str, code: int, reason: str = "Error", keep: int | None = None) -> None:
@@ -278,7 +278,7 @@ class Cluster:
         }
         self.pods[name]["status"] |= {
             "phase": "Failed" if code else "Succeeded",
-            "containerStatuses": [{"state": {"terminated": ended}}],
+            "containerStatuses": [{"name": "worker", "state": {"terminated": ended}}],
         }
 
     def disrupted(self, name: str) -> None:

@@ -307,7 +307,10 @@ class Cluster:
                 "labels": {**template["metadata"]["labels"], "job-name": meta["name"]},
             },
             "spec": template["spec"],
-            "status": {"phase": "Running", "containerStatuses": [{"state": {"running": {}}}]},
+            "status": {
+                "phase": "Running",
+                "containerStatuses": [{"name": "worker", "state": {"running": {}}}],
+            },
         }
         pod = WorkerPod(body, index, process, home / "report")
         with self._lock:
@@ -344,6 +347,7 @@ class Cluster:
                 "phase": "Failed" if code else "Succeeded",
                 "containerStatuses": [
                     {
+                        "name": "worker",
                         "state": {
                             "terminated": {
                                 "exitCode": code,
@@ -351,7 +355,7 @@ class Cluster:
                                 "message": self.message(pod.name, text)[-_MESSAGE_LIMIT:],
                                 "finishedAt": _now(),
                             }
-                        }
+                        },
                     }
                 ],
             }

@@ -363,7 +363,7 @@ def test_a_status_is_patched_batch_by_batch():
 def body(state=None, *, conditions=(), phase="Running", **status):
     meta = {"name": "p", "uid": "u", "labels": {"multipartcopy.dev/run": "1"}}
     containers = [{"name": "worker", "resources": {"limits": {"memory": "64Mi"}}}]
-    statuses = {"containerStatuses": [{"state": state}]} if state else {}
+    statuses = {"containerStatuses": [{"name": "worker", "state": state}]} if state else {}
     return {
         "metadata": meta,
         "spec": {"containers": containers},
@@ -394,6 +394,29 @@ def body(state=None, *, conditions=(), phase="Running", **status):
 )
 def test_why_a_pod_does_not_start(seen, waiting):
     assert read_pod(seen).waiting == waiting
+
+
+RUNNING = {"running": {}}
+ENDED = {"terminated": {"exitCode": 0, "reason": "Completed", "message": ""}}
+FINAL = {"terminated": {"exitCode": 42, "reason": "Error", "message": ""}}
+
+
+@pytest.mark.parametrize("first", ["worker", "istio-proxy"])
+@pytest.mark.parametrize(
+    ("worker", "other", "finished"),
+    [(RUNNING, ENDED, False), (FINAL, RUNNING, True), (FINAL, ENDED, True)],
+)
+def test_what_others_put_beside_the_worker_says_nothing_of_it(first, worker, other, finished):
+    """A mesh, or a collector of logs; the kubelet sorts by name."""
+    there = {"worker": worker, "istio-proxy": other}
+    statuses = [{"name": name, "state": state} for name, state in there.items()]
+    statuses.sort(key=lambda status: status["name"] != first)
+    seen = body(containerStatuses=statuses)
+    seen["spec"]["containers"].insert(0, {"name": "istio-proxy"})
+    pod = read_pod(seen)
+    assert (pod.finished, pod.stopped, pod.running) == (finished, finished, not finished)
+    assert pod.memory_limit == "64Mi"
+    assert not finished or pod.terminated.exit_code == 42
 
 
 def test_how_a_pod_ended():

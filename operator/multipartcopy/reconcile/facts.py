@@ -15,7 +15,7 @@ from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import Report, decode_report
 from multipartcopy.api.spec import Spec
 from multipartcopy.api.status import LastFailure, Status
-from multipartcopy.jobs import Owner
+from multipartcopy.jobs import CONTAINER, Owner
 
 LOST = -1
 """Exit code of a pod that ended without a container's state: evicted before it ran, or its node is gone."""
@@ -274,12 +274,10 @@ def read_job(body: Mapping[str, Any]) -> Job:
 
 def read_pod(body: Mapping[str, Any]) -> Pod:
     meta, status = body["metadata"], body.get("status", {})
-    state: Mapping[str, Any] = next(
-        (c.get("state", {}) for c in status.get("containerStatuses", [])), {}
-    )
+    state = _workers(status.get("containerStatuses", [])).get("state", {})
     conditions = {c["type"]: c for c in status.get("conditions", [])}
     disruption = conditions.get("DisruptionTarget", {})
-    limits = body["spec"]["containers"][0].get("resources", {}).get("limits", {})
+    limits = _workers(body["spec"]["containers"]).get("resources", {}).get("limits", {})
     return Pod(
         name=meta["name"],
         uid=meta["uid"],
@@ -293,6 +291,11 @@ def read_pod(body: Mapping[str, Any]) -> Pod:
         memory_limit=limits.get("memory"),
         job=next((owner["uid"] for owner in meta.get("ownerReferences", [])), ""),
     )
+
+
+def _workers(containers: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The one that is ours: others may have been added by an admission webhook, and come in any order."""
+    return next((c for c in containers if c["name"] == CONTAINER), {})
 
 
 def _terminated(state: Mapping[str, Any], status: Mapping[str, Any]) -> Terminated | None:
