@@ -287,6 +287,27 @@ def test_what_was_put_in_place_of_a_damaged_object_stays(server: Server):
     assert copy.stored() == b"theirs"
 
 
+def test_what_may_be_the_source_itself_is_never_deleted(server: Server):
+    """Two names of one server: nothing in the spec tells that the object has replaced its own source."""
+    copy = ready(server, Overwrite.ALWAYS)
+    read_back(copy, parts="1-2", wrong="2")
+    copy.with_status(disagreements=Limits().disagreements)
+    found = copy.do(CONCLUDE)
+    assert isinstance(found, Write)
+    alias = server.endpoint.replace("127.0.0.1", "localhost")
+    itself = S3Location(copy.bucket, "to", alias, secret_ref=Reference("s"))
+    head = copy.store.head()
+    for etag in (head.etag, "0" * 32):  # As it was pinned, or changed by the copy.
+        status = replace(found.status, source=Pin(etag, head.size))
+        spec = replace(copy.facts.spec, source=Source(itself))
+        copy.facts = replace(
+            copy.facts, resource=replace(copy.facts.resource, spec=spec, status=status)
+        )
+        message = copy.do(WITHDRAW).message
+        assert "it was not deleted, since" in message
+        assert copy.stored() == copy.data
+
+
 def test_a_strangers_object_in_place_of_the_one_read_back_is_left_alone(server: Server):
     copy = ready(server, Overwrite.NEVER)
     read_back(copy, parts="1-2", wrong="2")

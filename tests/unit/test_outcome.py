@@ -6,9 +6,18 @@ from datetime import timedelta
 import pytest
 
 from multipartcopy.api.conditions import summarize
+from multipartcopy.api.location import S3Location
 from multipartcopy.api.names import SOURCE_STAMP
 from multipartcopy.api.report import WorkerError
-from multipartcopy.api.spec import EncryptionType, Overwrite, ServerSideEncryption, VerificationMode
+from multipartcopy.api.spec import (
+    EncryptionType,
+    Overwrite,
+    S3Destination,
+    ServerSideEncryption,
+    Source,
+    Target,
+    VerificationMode,
+)
 from multipartcopy.api.status import Claim, Failing, Intent, Phase, Retry, SourceChanges, Upload
 from multipartcopy.reconcile import outcome
 from multipartcopy.reconcile.decide import EndRun, Inspect, Keep, ListParts, Settle, Wait, Write
@@ -56,6 +65,47 @@ def seen(destination: ObjectInfo | None = None, source: ObjectInfo = SOURCE) -> 
 
 def error(kind: Kind, side: str = "destination") -> S3Error:
     return S3Error(side, "s3://b/k", "Op", kind, "Code", "words")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "version", "current", "same"),
+    [
+        ("http://gw:7070/", None, None, True),
+        ("http://GW:7070", None, None, True),
+        ("http://gw:7070", "null", None, True),
+        ("http://gw:7070", "null", "null", True),
+        ("http://gw:7070/", "v1", "v1", True),
+        ("http://gw:7070/", "v1", "v2", False),
+        ("http://gw:7070", "v1", None, False),
+        ("http://gw:7071", None, None, False),
+        ("https://gw:7070", None, None, False),
+    ],
+)
+def test_nothing_is_copied_onto_itself(endpoint, version, current, same):
+    """However it is spelled: what replaces its own source may lose it."""
+    source = S3Location("b", "k", "http://gw:7070", version_id=version)
+    spec = replace(
+        SPEC, source=Source(source), destination=Target(S3Destination("b", "k", endpoint))
+    )
+    there = replace(OTHER, version_id=current)
+    found = seen(there, replace(SOURCE, version_id=version))
+    result = outcome.claim(facts(spec=replace(spec, overwrite=Overwrite.ALWAYS)), found)
+    assert (result.status.claim is None) is same
+    if same:
+        assert result.status.failing.reason == "RequestRefused"
+        assert "is the source itself" in result.message
+
+
+def test_a_copy_with_an_endpoint_that_is_none_holds_up_nobody():
+    """The definition let some pass, and one may be there from before."""
+    ours = facts().resource
+    other = replace(
+        ours, owner=replace(ours.owner, uid="other"), created=ours.created - timedelta(days=1)
+    )
+    bad = S3Destination("b", ours.spec.destination.s3.key, "https://[1:2]")
+    other = replace(other, spec=replace(ours.spec, destination=Target(bad)))
+    assert not outcome.goes_first(other, ours)
+    assert outcome.goes_first(replace(other, spec=ours.spec), ours)
 
 
 def test_the_claim_pins_plans_and_remembers_what_was_there():

@@ -58,6 +58,12 @@ class Memory:
     unseen_since: datetime | None = None
     """Since when the store says that it has completed the upload, and does not show the object."""
     trouble: tuple[Reason, str] | None = None
+    abort_failed_since: datetime | None = None
+    """Since when this process tries in vain to abort or to delete what it has made; a clock that was set back
+    makes it begin anew.
+    """
+    ended: bool = False
+    """There is nothing left to do for it, and nothing to be remembered."""
     last: Resource | None = None
     """What was last acted on: all there is to go by when the resource has vanished."""
     uploads: set[str] = field(default_factory=set)
@@ -66,6 +72,20 @@ class Memory:
     """Those that are known to be gone, or were given up."""
     failed_pods: set[str] = field(default_factory=set)
     """UIDs of those whose failure was counted."""
+
+    def forget(self) -> None:
+        """What may be large: a finished copy may stay for years, and so may thousands of them."""
+        self.ended, self.last = True, None
+        self.gone_pods.clear()
+        self.access.clear()
+
+    def tried(self, action: Action, now: datetime, *, failed: bool) -> None:
+        """What came of an effect; only those by which something is taken away again count."""
+        if not isinstance(action, _TAKES_AWAY):
+            return
+        since = self.abort_failed_since
+        begun = since if since and since <= now else now
+        self.abort_failed_since = begun if failed else None
 
 
 _NEEDS_STORES = (
@@ -85,6 +105,7 @@ _NEEDS_STORES = (
     steps.Abort,
     steps.Resume,
 )
+_TAKES_AWAY = (steps.AbortStrays, steps.Withdraw, steps.Abort)
 
 
 @dataclass(frozen=True)
@@ -104,21 +125,30 @@ class Effects:
         Raises KubeError, LostRaceError.
         """
         result: Write | Wait | None
-        memory.last = facts.resource
+        memory.ended, memory.last = False, facts.resource
         self._count_pods(facts, memory)
         try:
             result = self._effect(action, facts, memory)
             if isinstance(action, _NEEDS_STORES):
                 memory.denied_since = memory.trouble = None
+            memory.tried(action, facts.now, failed=False)
         except S3Error as error:
+            memory.tried(action, facts.now, failed=True)
             self.metrics.store_error(error.side, error.reason)
             if error.kind is Kind.DENIED:
                 memory.denied_since = memory.denied_since or facts.now
             result = outcome.refused(facts, action, error, self.limits, memory.denied_since)
             memory.trouble = result.reason, result.message
         except MissingSecretError as error:
+            memory.tried(action, facts.now, failed=True)
             result = _missing(action, error, quiet=facts.status.over)
             memory.trouble = result.reason, result.message
+        except (KubeError, writer.LostRaceError):
+            raise
+        except Exception:
+            # A defect of ours must not keep a resource, and its namespace, from being deleted for ever.
+            memory.tried(action, facts.now, failed=True)
+            raise
         if result is None:
             return None
         try:
@@ -127,7 +157,12 @@ class Effects:
             message = f"the ledger does not fit into the resource: {error}"
             self._write(give_up(_plain(facts), Reason.LEDGER_TOO_LARGE, message), facts, memory)
             return None
-        return result if isinstance(result, Wait) else None
+        if not isinstance(result, Wait):
+            return None
+        done = facts.status.over and not (facts.status.kept or facts.resource.finalizer)
+        if done and result.seconds is None:
+            memory.forget()
+        return result
 
     def _write(self, result: Write | Wait, facts: Facts, memory: Memory) -> None:
         if isinstance(result, Wait) and result.quiet:
@@ -337,7 +372,10 @@ class Effects:
             # Most are told apart by this much; to read half a megabyte of ledger takes longer.
             if body["spec"]["destination"]["s3"]["key"] != facts.spec.destination.s3.key:
                 continue
-            other = read_resource(body)
+            try:
+                other = read_resource(body)
+            except (KeyError, TypeError, ValueError):
+                continue  # Another version has written it: it must not hold up the others.
             if outcome.goes_first(other, facts.resource):
                 same = other.owner.namespace == facts.resource.owner.namespace
                 busy = other.owner.name if same else "of another namespace"
@@ -469,7 +507,7 @@ class Effects:
         conditional = facts.spec.overwrite is not Overwrite.ALWAYS
         head = store.head_or_none()
         # With Always, an equal object that was there before is replaced all the same.
-        fresh = conditional or settle.is_new(facts, head)
+        fresh = conditional or settle.is_fresh(facts, head)
         if fresh and (done := self._judged(facts, memory, store, head)):
             return done
         if conditional and (changed := settle.changed_under_us(facts, head)):
@@ -483,7 +521,10 @@ class Effects:
                 raise  # Given time to be mended, as everywhere.
             error = refusal
         head = store.head_or_none()
-        if done := self._judged(facts, memory, store, head, answered, ended=error is None):
+        told = conditional or error is None or settle.is_fresh(facts, head)
+        if told and (
+            done := self._judged(facts, memory, store, head, answered, ended=error is None)
+        ):
             return done
         if (conditional or not error) and (changed := settle.changed_under_us(facts, head)):
             return changed
@@ -546,6 +587,8 @@ class Effects:
         store, problem = self._store("destination", facts, memory), ""
         head = store.head_or_none()
         if head and settle.is_made(facts, head):
+            if why := self._only_copy(facts, memory, head):
+                return settle.withdrawn(facts, action, head, "", spared=why)
             try:
                 store.delete(head)
             except S3Error as error:
@@ -560,6 +603,23 @@ class Effects:
                 # Where listing is not allowed, that is how a missing object is answered.
                 head = None
         return settle.withdrawn(facts, action, head, problem)
+
+    def _only_copy(self, facts: Facts, memory: Memory, head: ObjectInfo) -> str | None:
+        """Why the object may be all that there is of its source; None where the source is seen beside it.
+
+        Two endpoints may be names of one store, which nothing tells but what is there.
+        """
+        source, made = facts.spec.source.s3, facts.spec.destination.s3
+        if source is None or (source.bucket, source.key) != (made.bucket, made.key):
+            return None
+        try:
+            there = self._look_again(facts, memory)
+        except S3Error as error:
+            if error.kind in (Kind.PRECONDITION, Kind.NO_OBJECT, Kind.NO_BUCKET):
+                return f"the source is no longer what was copied: {error}"
+            raise
+        same = (there.etag, there.last_modified) == (head.etag, head.last_modified)
+        return "it may be the source itself, at another endpoint" if same else None
 
     def _conclude(self, facts: Facts, memory: Memory) -> Write:
         """Every part of the object has been read again."""
@@ -583,7 +643,7 @@ class Effects:
         if facts.status.claim is None:
             return
         current = facts.status.upload.id if facts.status.upload else None
-        for other in self._empty_uploads(facts, store, store.list_uploads()[0]):
+        for other in self._empty_uploads(facts, store, _left_in(store)):
             if other.id != current:
                 sentence = outcome.doubtful(facts, other.id)
                 self._name_left_behind(facts, [other.id], sentence, ours=False)
@@ -633,7 +693,7 @@ class Effects:
         if facts.status.upload:
             ids.append(facts.status.upload.id)
         elif facts.status.claim:
-            orphan = self._orphan(facts, store, store.list_uploads()[0])
+            orphan = self._orphan(facts, store, _left_in(store))
             ids += [orphan.id] if orphan else []
         if not self._gone(store, ids, memory):
             return Wait(action.phase, action.reason, action.message, 2.0)
@@ -739,6 +799,16 @@ class Effects:
             pod = {"apiVersion": "v1", "kind": "Pod", "namespace": namespace, "name": name}
             named = f"{owner.namespace}/{owner.name}: {sentence}"
             writer.post(self.kube, pod, Reason.UPLOAD_LEFT_BEHIND, named, facts.now)
+
+
+def _left_in(store: Store) -> list[ListedUpload]:
+    """The uploads for the key; none where the bucket has gone, and they with it."""
+    try:
+        return store.list_uploads()[0]
+    except S3Error as error:
+        if error.kind is not Kind.NO_BUCKET:
+            raise
+        return []
 
 
 def _missing(action: Action, error: MissingSecretError, *, quiet: bool) -> Wait:

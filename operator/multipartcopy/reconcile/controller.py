@@ -69,7 +69,7 @@ class Controller:
         """A Job or pod of ours has changed. The end of a pod is kept: it may be gone before the next LIST."""
         uid = body["metadata"].get("labels", {}).get(names.LABEL_UID, "")
         memory = self._memories.get(uid)
-        if pod and memory and len(memory.gone_pods) < _KEPT_PODS:
+        if pod and memory and not memory.ended and len(memory.gone_pods) < _KEPT_PODS:
             seen = read_pod(body)
             if seen.finished:
                 memory.gone_pods[seen.uid] = seen

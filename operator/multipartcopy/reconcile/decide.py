@@ -676,9 +676,11 @@ def _damaged(facts: Facts) -> bool:
 
 
 def _tried_enough(facts: Facts, since: datetime, limits: Limits) -> bool:
-    """However long ago it was: not before an abort was tried, and failed, by this very process."""
-    waited = facts.now - since
-    return facts.trouble is not None and waited > timedelta(seconds=limits.abort_grace_seconds)
+    """However long ago it was: not before this very process has tried that long, and failed."""
+    if facts.abort_failed_since is None:
+        return False
+    waited = facts.now - max(since, facts.abort_failed_since)
+    return waited > timedelta(seconds=limits.abort_grace_seconds)
 
 
 def _may_have_upload(facts: Facts) -> bool:

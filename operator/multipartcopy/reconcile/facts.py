@@ -150,6 +150,8 @@ class Facts:
     """Why the API server lets the Job make no pods."""
     trouble: tuple[Reason, str] | None = None
     """Why the last effect on a store could not be done, until one is."""
+    abort_failed_since: datetime | None = None
+    """Since when this process tries in vain to take away what it has made."""
     listed_at: datetime | None = None
     """When the upload's parts were last listed; None in a new process."""
     written_at: datetime | None = None

@@ -50,6 +50,7 @@ def observe(
         pods=pods,
         gone_pods=tuple(memory.gone_pods.values()),
         trouble=memory.trouble,
+        abort_failed_since=memory.abort_failed_since,
         refused=_refused(kube, namespace, jobs, pods),
         listed_at=memory.listed_at,
         written_at=memory.written_at,

@@ -99,6 +99,20 @@ def place(location: S3Location) -> tuple[object, ...]:
     return *endpoint_parts(location), location.bucket, location.key
 
 
+def is_same_object(spec: Spec, pin: Pin, destination: ObjectInfo | None) -> bool:
+    """Whether the copy would replace its own source, but for an older version of it: that can be brought back.
+
+    The definition compares the endpoints as they are written.
+    """
+    source = spec.source.s3
+    if source is None or place(source) != place(spec.destination.s3):
+        return False
+    # In a bucket without versions "null" is the one there is.
+    if source.version_id in (None, "null"):
+        return True
+    return destination is not None and destination.version_id == pin.version_id
+
+
 def relay_because(spec: Spec) -> str | None:
     """Why the store cannot be asked to copy by itself, as far as the spec tells; None where it can be tried."""
     if spec.source.s3 is None:
@@ -141,6 +155,9 @@ def claim(facts: Facts, seen: Inspection) -> Write:
     )
     if problem := expected.unmet(spec.source.expect, pin):
         return give_up(facts, Reason.SOURCE_UNEXPECTED, problem)
+    if is_same_object(spec, pin, seen.destination):
+        words = f"{spec.destination.s3} is the source itself, by another name: it cannot be copied onto itself"
+        return give_up(facts, Reason.REQUEST_REFUSED, words)
     strong = bool(pin.etag) and not pin.etag.startswith("W/")
     if pin.validator is None and not strong:
         return give_up(facts, Reason.REQUEST_REFUSED, "the source has no strong ETag to pin it by")

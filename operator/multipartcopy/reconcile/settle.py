@@ -112,10 +112,14 @@ def _not_encrypted(facts: Facts, head: ObjectInfo, wrong: str) -> Write:
     return give_up(replace_status(facts, completing=None), Reason.NOT_ENCRYPTED, message)
 
 
-def withdrawn(facts: Facts, action: Action, there: ObjectInfo | None, problem: str) -> Write:
-    """What became of a damaged object; ``there`` is what is under its key after its deletion."""
+def withdrawn(
+    facts: Facts, action: Action, there: ObjectInfo | None, problem: str, spared: str = ""
+) -> Write:
+    """What became of a damaged object; ``there`` is what is under its key now. ``spared``: why it was not deleted."""
     status, failing = facts.status, facts.status.failing
-    if there and is_made(facts, there):
+    if spared:
+        fate = f"it was not deleted, since {spared}"
+    elif there and is_made(facts, there):
         fate = f"it could not be deleted ({problem or 'the store kept it'}): do not use it"
     elif there and problem:
         fate = "somebody else has replaced it"
@@ -161,6 +165,12 @@ def is_new(facts: Facts, head: ObjectInfo | None) -> bool:
     """Whether the object under our key is another than at the claim."""
     assert facts.status.claim is not None
     return head is not None and head.etag != facts.status.claim.destination_etag
+
+
+def is_fresh(facts: Facts, head: ObjectInfo | None) -> bool:
+    """Whether it was written since the claim: its ETag tells, or our stamp, where an equal object was there before."""
+    stamped = head is not None and head.metadata.get(SOURCE_STAMP) == stamp(facts)
+    return stamped or is_new(facts, head)
 
 
 def changed_under_us(facts: Facts, head: ObjectInfo | None) -> Write | None:
