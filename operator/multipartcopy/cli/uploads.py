@@ -16,6 +16,7 @@ from multipartcopy.api.location import S3Location
 from multipartcopy.api.quantity import format_bytes
 from multipartcopy.cli import manifest, show
 from multipartcopy.cli.errors import CliError, Exit
+from multipartcopy.s3.address import object_address
 from multipartcopy.s3.control import Access, KeyedUpload, Store
 from multipartcopy.s3.errors import Kind, S3Error
 from multipartcopy.s3.secrets import MissingSecretError, access
@@ -63,6 +64,7 @@ def uploads(cluster: Asked, options: argparse.Namespace) -> int:
     written = manifest.location(options, "bucket", bucket, prefix)
     try:
         location = from_json(S3Location, written)
+        object_address(location)
         entered = access(lambda name, _: cluster.secret(name), cluster.namespace, location)
         return _uploads(cluster, options, location, entered)
     except MissingSecretError as error:

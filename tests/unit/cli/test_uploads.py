@@ -63,7 +63,12 @@ def test_a_source_of_another_kind_is_no_matter():
         (["s3://b-b"], {}, Exit.USAGE, "write either --secret=NAME"),
         (["https://b", "--secret=s"], {}, Exit.USAGE, "is no URL of S3"),
         (["s3://b-b", "--secret=s"], {}, Exit.NOT_FOUND, "there is no Secret s in namespace"),
-        (["s3://b-b", "--anonymous", "--endpoint=nonsense"], {}, Exit.USAGE, "endpoint: nonsense"),
+        (
+            ["s3://b-b", "--anonymous", "--endpoint=nonsense"],
+            {},
+            Exit.USAGE,
+            "endpoint 'nonsense' is not",
+        ),
         (["s3://b-b", "--secret=s"], {"x": "eA=="}, Exit.NOT_FOUND, "Secret s lacks AWS_"),
         (
             ["s3://b-b", "--anonymous", "--endpoint=http://127.0.0.1:1"],
