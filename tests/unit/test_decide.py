@@ -54,6 +54,8 @@ FAILING = Failing("SourceChanged", "it changed", format_time(NOW))
 MADE = Destination("e", 1)
 SUCCEEDED = replace(NEW, phase=Phase.SUCCEEDED, completion_time=format_time(NOW), destination=MADE)
 LATER = NOW + timedelta(hours=1)
+YESTERDAY = NOW - timedelta(days=1)
+TIRED = NOW - timedelta(seconds=1801)
 SOON = format_time(NOW)
 STRAYS = ("stray",)
 READ_ALL = Reading("e", "1-20")
@@ -159,8 +161,11 @@ BRIEF = replace(KEEP, ttl_seconds_after_finished=0)
         (facts(CLAIMED, deleted_at=NOW), steps.Abort),
         (facts(replace(FULL, completing=INTENT), deleted_at=NOW), steps.Abort),
         (facts(UPLOADING, deleted_at=NOW - timedelta(days=1)), steps.Abort),
-        (facts(UPLOADING, deleted_at=NOW - timedelta(days=1), trouble=AWAY), steps.GiveUpAbort),
-        (facts(UPLOADING, deleted_at=NOW, trouble=AWAY), steps.Abort),
+        # Whatever else was in trouble, and however long ago it was deleted: only its own vain tries count.
+        (facts(UPLOADING, deleted_at=YESTERDAY, trouble=AWAY), steps.Abort),
+        (facts(UPLOADING, deleted_at=YESTERDAY, abort_failed_since=NOW), steps.Abort),
+        (facts(UPLOADING, deleted_at=YESTERDAY, abort_failed_since=TIRED), steps.GiveUpAbort),
+        (facts(UPLOADING, deleted_at=NOW, abort_failed_since=YESTERDAY), steps.Abort),
         (facts(NEW, deleted_at=NOW), steps.RemoveFinalizer),
         (facts(SUCCEEDED, deleted_at=NOW), steps.RemoveFinalizer),
         (facts(NEW, deleted_at=NOW, finalizer=False), steps.Wait),
@@ -179,7 +184,10 @@ BRIEF = replace(KEEP, ttl_seconds_after_finished=0)
         (facts(GIVEN_UP, KEEP), steps.Keep),
         (facts(GIVEN_UP, KEEP, trouble=AWAY, now=LATER), steps.Keep),
         (facts(GIVEN_UP, KEEP, strays=STRAYS), steps.AbortStrays),
-        (facts(GIVEN_UP, KEEP, strays=STRAYS, trouble=AWAY, now=LATER), steps.GiveUpAbort),
+        (
+            facts(GIVEN_UP, KEEP, strays=STRAYS, abort_failed_since=NOW, now=LATER),
+            steps.GiveUpAbort,
+        ),
         (facts(GIVEN_UP, KEEP, deleted_at=NOW), steps.Abort),
         (facts(replace(CLAIMED, failing=DENIED), KEEP), steps.Abort),
         (facts(replace(UPLOADING, failing=FAILING), KEEP), steps.Abort),
@@ -559,7 +567,8 @@ def test_a_cut_off_pod_holds_up_a_completion_for_ever_and_an_abort_for_a_while()
 def test_an_abort_is_given_up_in_the_end_and_never_before_it_was_tried():
     failing, impatient = replace(UPLOADING, failing=FAILING), Limits(abort_grace_seconds=0)
     assert isinstance(decide(facts(failing), impatient), steps.Abort)
-    assert isinstance(decide(facts(failing, trouble=AWAY), impatient), steps.GiveUpAbort)
+    tried = facts(failing, abort_failed_since=NOW - timedelta(seconds=1))
+    assert isinstance(decide(tried, impatient), steps.GiveUpAbort)
 
 
 def test_progress_of_a_large_resource_is_written_once_a_minute():
@@ -737,7 +746,7 @@ def test_what_failed_and_is_torn_is_not_settled():
 
 
 def test_a_stray_of_a_finished_copy_is_given_up_in_the_end():
-    seen = {"strays": STRAYS, "trouble": AWAY}
+    seen = {"strays": STRAYS, "abort_failed_since": NOW}
     assert isinstance(decide(facts(SUCCEEDED, **seen)), steps.AbortStrays)
     late = replace(facts(SUCCEEDED, **seen), now=LATER)
     step = decide(late)

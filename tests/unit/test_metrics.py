@@ -116,8 +116,7 @@ def test_an_upload_left_behind_is_named_wherever_it_can_be(caplog, leaving, pod,
         mark = {"finalizers": [FINALIZER], "deletionTimestamp": format_time(yesterday)}
         kube.body["metadata"] |= mark
     effect = effects(kube, pod)
-    trouble = (Reason.SECRET_NOT_FOUND, "there is no Secret")
-    seen = replace(facts(trouble=trouble), resource=kube.read())
+    seen = replace(facts(abort_failed_since=yesterday), resource=kube.read())
     action = decide(seen, Limits())
     assert isinstance(action, steps.GiveUpAbort)
     with caplog.at_level(logging.ERROR):

@@ -189,7 +189,7 @@ def test_what_became_of_a_damaged_object_is_said(there, problem, words):
 @pytest.mark.parametrize("seen", [{}, {"deleted_at": NOW}])
 def test_a_damaged_object_that_cannot_be_deleted_is_named_before_the_abort(seen):
     found = settle.damaged(facts(READING), OURS, "was read otherwise").status
-    seen["trouble"] = steps.Reason.DESTINATION_UNAVAILABLE, "away"
+    seen = {**seen, "abort_failed_since": NOW}
     left = decide(facts(found, **seen), Limits(abort_grace_seconds=-1))
     assert isinstance(left, Write)
     assert "do not use it" in left.message
