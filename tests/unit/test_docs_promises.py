@@ -143,7 +143,10 @@ def test_the_policies_allow_what_the_programs_ask_for_and_no_more() -> None:
     """A new operation of the control calls: add it here, and its permission to the page."""
     source, destination = map(allowed, (b for b in blocks("json") if b.page.name == "security.md"))
     control = (ROOT / "operator/multipartcopy/s3/control.py").read_text()
-    asked = set(re.findall(r'_do\(?,?\s*"(\w+)"', control)) | {"UploadPart", "UploadPartCopy"}
+    asked = set(re.findall(r'_(?:do|pages)\(?,?\s*"(\w+)"', control)) | {
+        "UploadPart",
+        "UploadPartCopy",
+    }
     assert asked == NEEDS.keys()
     of_source = NEEDS["GetObjectTagging"]
     assert destination == set.union(*NEEDS.values()) - of_source

@@ -4,27 +4,27 @@ Every method raises S3Error. https://docs.aws.amazon.com/AmazonS3/latest/API/API
 """
 
 import functools
-import tempfile
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import boto3
 import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.handlers import add_expect_header
 from botocore.parsers import ResponseParserError
 
 from multipartcopy.api.location import CUSTOMER, S3Location
 from multipartcopy.api.status import Dropped
 from multipartcopy.api.task import Validator
 from multipartcopy.s3.address import endpoint_url, is_virtual, object_address
-from multipartcopy.s3.connections import watch
+from multipartcopy.s3.connections import AnswerError, check_markup, watch
 from multipartcopy.s3.customer import CustomerKey
 from multipartcopy.s3.errors import Kind, S3Error, translate
 from multipartcopy.s3.guard import EndpointRefusedError, Guard, is_proxied
@@ -39,6 +39,17 @@ from multipartcopy.s3.properties import (
 )
 
 CRC64NVME = "CRC64NVME"
+
+_CALM_SECONDS = 120.0
+"""For one whole answer of a cheap call."""
+_ONCE_SECONDS = 1800.0
+"""A completion may be twice as long under way as it may be silent."""
+_LISTING_SECONDS = 600.0
+_LISTED_UPLOADS = 10_000
+"""Of one key."""
+_LISTED_PARTS = 10_000
+_LONGEST_WORD = 1024
+"""Of what is kept of a list: S3's upload IDs and ETags are far below."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +170,12 @@ def _understood(
         except (KeyError, TypeError, ValueError) as error:
             words = f"the answer is not S3's: {type(error).__name__}: {error}"[:200]
             raise S3Error(
-                store.side, store.place, method.__name__, Kind.RETRY, "InvalidResponse", words
+                store.side,
+                store.place,
+                method.__name__.strip("_"),
+                Kind.RETRY,
+                "InvalidResponse",
+                words,
             ) from error
 
     return asked
@@ -185,8 +201,12 @@ class Store:
         self._location = location
         self._guard = guard
         try:
-            self._calm = _client(location, access, listener, guard, attempts=3, read_timeout=60)
-            self._once = _client(location, access, listener, guard, attempts=1, read_timeout=900)
+            self._calm = _client(
+                location, access, listener, guard, attempts=3, timeouts=(60, _CALM_SECONDS)
+            )
+            self._once = _client(
+                location, access, listener, guard, attempts=1, timeouts=(900, _ONCE_SECONDS)
+            )
         except (BotoCoreError, OSError, ValueError) as error:
             # botocore takes less for a region, or a host, than the definition does.
             raise translate(error, side, str(location), "Connect") from error
@@ -298,14 +318,19 @@ class Store:
             raise
         return {tag["Key"]: tag["Value"] for tag in answer.get("TagSet", [])}
 
+    @_understood
     def list_uploads(self) -> tuple[list[ListedUpload], datetime]:
         """The multipart uploads in progress for exactly this key, and the store's own time.
 
         The exact key is the prefix: MinIO lists nothing for the prefix of a directory.
         """
-        uploads, time = self.list_uploads_under()
-        key = self._location.key
-        return [ListedUpload(u.id, u.initiated) for u in uploads if u.key == key], time
+        uploads, key = list[ListedUpload](), self._location.key
+        for answer in self._pages_of_uploads():
+            page = [ListedUpload(u.id, u.initiated) for u in _uploads(answer) if u.key == key]
+            uploads += page
+            if len(uploads) > _LISTED_UPLOADS or any(len(u.id) > _LONGEST_WORD for u in page):
+                raise self._endless("ListMultipartUploads")
+        return uploads, _date(answer)
 
     @_understood
     def list_uploads_under(self) -> tuple[list[KeyedUpload], datetime]:
@@ -314,24 +339,37 @@ class Store:
         MinIO lists only those of a key that is written out.
         """
         uploads: list[KeyedUpload] = []
-        markers: dict[str, str] = {}
-        for _ in range(1000):
-            answer = self._do(
-                "ListMultipartUploads",
-                self._list_uploads,
-                **markers,
-            )
-            uploads += [
-                KeyedUpload(entry["UploadId"], entry["Initiated"], entry["Key"])
-                for entry in answer.get("Uploads", [])
-            ]
-            if not answer.get("IsTruncated"):
-                break
-            markers = {
-                "KeyMarker": answer["NextKeyMarker"],
-                "UploadIdMarker": answer["NextUploadIdMarker"],
-            }
+        for answer in self._pages_of_uploads():
+            uploads += _uploads(answer)
         return uploads, _date(answer)
+
+    def _pages_of_uploads(self) -> Iterator[dict[str, Any]]:
+        markers = ("KeyMarker", "UploadIdMarker")
+        return self._pages("ListMultipartUploads", self._list_uploads, markers, 1000)
+
+    def _pages(
+        self,
+        operation: str,
+        call: Callable[..., Any],
+        markers: tuple[str, ...],
+        most: int,
+        **arguments: Any,
+    ) -> Iterator[dict[str, Any]]:
+        """Raises S3Error where they do not end: half of a list would be taken for the whole."""
+        end = time.monotonic() + _LISTING_SECONDS
+        for _ in range(most):
+            answer = self._do(operation, call, **arguments)
+            yield answer
+            if not answer.get("IsTruncated"):
+                return
+            if time.monotonic() > end:
+                break
+            arguments |= {marker: answer[f"Next{marker}"] for marker in markers}
+        raise self._endless(operation)
+
+    def _endless(self, operation: str) -> S3Error:
+        words = "the store lists without end"
+        return S3Error(self.side, self.place, operation, Kind.RETRY, "EndlessList", words)
 
     @_understood
     def create_upload(self, wanted: Wanted, stamp: str, *, checksum: bool) -> CreatedUpload:
@@ -356,26 +394,29 @@ class Store:
         took = checksum and answer.get("ChecksumAlgorithm") == CRC64NVME
         return CreatedUpload(answer["UploadId"], took, _is_encrypted(answer), dropped)
 
-    @_understood
     def list_parts(self, upload_id: str) -> tuple[list[StoredPart], bool]:
         """ListParts, all pages: the parts, and whether the store says that the upload has CRC64NVME.
 
         Raises S3Error of the kind NO_UPLOAD where it is not there.
         """
+        try:
+            return self._list_parts(upload_id)
+        except S3Error as error:
+            raise _lost(error) from error
+
+    @_understood
+    def _list_parts(self, upload_id: str) -> tuple[list[StoredPart], bool]:
         parts: list[StoredPart] = []
-        marker = 0
-        for _ in range(100):
-            try:
-                answer = self._do(
-                    "ListParts",
-                    self._calm.list_parts,
-                    UploadId=upload_id,
-                    PartNumberMarker=marker,
-                    **self._customer,
-                )
-            except S3Error as error:
-                raise _lost(error) from error
-            parts += [
+        for answer in self._pages(
+            "ListParts",
+            self._calm.list_parts,
+            ("PartNumberMarker",),
+            100,
+            UploadId=upload_id,
+            PartNumberMarker=0,
+            **self._customer,
+        ):
+            page = [
                 StoredPart(
                     entry["PartNumber"],
                     _etag(entry["ETag"]),
@@ -384,9 +425,10 @@ class Store:
                 )
                 for entry in answer.get("Parts", [])
             ]
-            if not answer.get("IsTruncated"):
-                break
-            marker = int(answer["NextPartNumberMarker"])
+            parts += page
+            words = [part.etag + (part.crc64nvme or "") for part in page]
+            if len(parts) > _LISTED_PARTS or any(len(word) > _LONGEST_WORD for word in words):
+                raise self._endless("ListParts")
         return parts, answer.get("ChecksumAlgorithm") == CRC64NVME
 
     def upload_exists(self, upload_id: str) -> bool:
@@ -542,7 +584,7 @@ def _lost(error: S3Error) -> S3Error:
     return replace(error, kind=Kind.NO_UPLOAD) if error.kind is Kind.NO_OBJECT else error
 
 
-_OUR_REFUSALS = (EndpointRefusedError, ResponseParserError)
+_OUR_REFUSALS = (AnswerError, EndpointRefusedError, ResponseParserError)
 
 _lock = threading.Lock()
 """Making clients is not thread-safe (https://boto3.amazonaws.com/v1/documentation/api/latest/guide/clients.html)."""
@@ -563,8 +605,9 @@ def _cached_client(
     listener: Listener | None,
     guard: Guard | None,
     attempts: int,
-    read_timeout: int,
+    timeouts: tuple[int, float],
 ) -> Any:
+    read_timeout, seconds = timeouts
     config = Config(
         signature_version=UNSIGNED if access.credentials is None else "s3v4",
         connect_timeout=10,
@@ -584,14 +627,33 @@ def _cached_client(
         aws_access_key_id=keys.access_key if keys else None,
         aws_secret_access_key=keys.secret_key if keys else None,
         aws_session_token=keys.token if keys else None,
-        verify=ca_file(access.ca) if access.ca else None,
         config=config,
     )
+    session = client._endpoint.http_session  # type: ignore[attr-defined]
+    watch(session, seconds, guard, access.ca)
+    session.send = functools.partial(_send, session.send)
+    events = client.meta.events
     if listener:
-        client.meta.events.register("response-received.s3", functools.partial(_tell, listener))
-    if guard:
-        watch(client._endpoint.http_session, guard)  # type: ignore[attr-defined]
+        events.register("response-received.s3", functools.partial(_tell, listener))
+    events.register_last("response-received.s3", _repeat_no_more)
+    # Nothing to be asked for first: what we put is empty. And of such an answer botocore has connections of its own.
+    events.unregister("before-call.s3", add_expect_header)
     return client
+
+
+def _send(send: Callable[[Any], Any], request: Any) -> Any:
+    """Before anything parses the answer; of what is to be a stream, botocore reads a refusal only."""
+    answer = send(request)
+    if not request.stream_output or answer.status_code >= 300:
+        check_markup(answer.content)
+    return answer
+
+
+def _repeat_no_more(exception: Exception | None = None, **_: Any) -> None:
+    """botocore takes what we raise below it for an error of the network."""
+    error = exception.kwargs["error"] if type(exception) is HTTPClientError else exception
+    if isinstance(error, AnswerError):
+        raise error
 
 
 def _tell(
@@ -612,7 +674,7 @@ def _client(
     guard: Guard | None,
     *,
     attempts: int,
-    read_timeout: int,
+    timeouts: tuple[int, float],
 ) -> Any:
     with _lock:
         return _cached_client(
@@ -623,16 +685,15 @@ def _client(
             listener,
             guard,
             attempts,
-            read_timeout,
+            timeouts,
         )
 
 
-@functools.lru_cache(maxsize=64)
-def ca_file(pem: str) -> str:
-    """botocore takes a CA only as a file."""
-    with tempfile.NamedTemporaryFile("w", suffix=".crt", delete=False, errors="replace") as file:
-        file.write(pem)
-    return str(Path(file.name))
+def _uploads(answer: Mapping[str, Any]) -> list[KeyedUpload]:
+    return [
+        KeyedUpload(entry["UploadId"], entry["Initiated"], entry["Key"])
+        for entry in answer.get("Uploads", [])
+    ]
 
 
 def _etag(text: str) -> str:

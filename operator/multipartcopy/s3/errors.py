@@ -20,6 +20,7 @@ from botocore.parsers import ResponseParserError
 
 from multipartcopy.api.reasons import Reason
 from multipartcopy.s3.answers import readable
+from multipartcopy.s3.connections import AnswerError
 from multipartcopy.s3.guard import EndpointRefusedError
 
 
@@ -133,6 +134,8 @@ def translate(error: Exception, side: str, place: str, operation: str) -> S3Erro
         # Its own words have the body in them.
         message = "the answer is not S3's"
         return S3Error(side, place, operation, Kind.RETRY, type(error).__name__, message)
+    if isinstance(refused, AnswerError):
+        return S3Error(side, place, operation, Kind.RETRY, AnswerError.__name__, str(refused))
     assert isinstance(error, BotoCoreError | OSError | ValueError)
     permanent = isinstance(error, ValueError | ParamValidationError)
     kind = Kind.PERMANENT if permanent else Kind.RETRY

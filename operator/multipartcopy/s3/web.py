@@ -19,8 +19,8 @@ from botocore.utils import get_environ_proxies
 from multipartcopy.api.location import HttpLocation, public_url
 from multipartcopy.api.reasons import Reason
 from multipartcopy.s3.address import http_address
-from multipartcopy.s3.connections import watch
-from multipartcopy.s3.control import Access, Listener, ObjectInfo, ca_file
+from multipartcopy.s3.connections import AnswerError, watch
+from multipartcopy.s3.control import Access, Listener, ObjectInfo
 from multipartcopy.s3.errors import Kind, S3Error
 from multipartcopy.s3.guard import EndpointRefusedError, Guard, is_proxied
 from multipartcopy.s3.headers import request_headers
@@ -31,7 +31,9 @@ logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 
 OPERATION = "GetURL"
 _TIMEOUTS = 10, 60
-"""Seconds: for a connection, for an answer."""
+"""Seconds: for a connection, for every read of an answer."""
+_SECONDS = 120.0
+"""For the whole head of it."""
 _KEPT = {
     "CacheControl": "Cache-Control",
     "ContentDisposition": "Content-Disposition",
@@ -131,12 +133,10 @@ class Site:
         """Status and headers of the answer; of the body, which may be the whole, nothing is read."""
         url = self.location.url
         session = URLLib3Session(
-            verify=ca_file(self.access.ca) if self.access.ca else True,  # type: ignore[arg-type]
             proxies=get_environ_proxies(url),
             timeout=_TIMEOUTS,  # type: ignore[arg-type]
         )
-        if self.guard:
-            watch(session, self.guard)
+        watch(session, _SECONDS, self.guard, self.access.ca)
         request = AWSRequest("GET", url, dict(headers), stream_output=True)
         answer: AWSResponse | None = None
         try:
@@ -150,6 +150,9 @@ class Site:
             if isinstance(refused, EndpointRefusedError):
                 code = Reason.ENDPOINT_REFUSED
                 raise self._error(Kind.REFUSED, code, str(refused)) from error
+            if isinstance(refused, AnswerError):
+                name = AnswerError.__name__
+                raise self._error(Kind.RETRY, name, str(refused)) from error
             raise self._error(Kind.RETRY, type(error).__name__, self._words(error)) from error
         finally:
             if self.listener:
