@@ -13,12 +13,14 @@ from threading import Event, Thread
 import pytest
 
 from dev.servers import LOOPBACK
-from multipartcopy.api.location import HttpLocation, S3Location
+from multipartcopy.api.location import HttpLocation, Reference, S3Location
+from multipartcopy.api.reasons import Reason
 from multipartcopy.s3 import control, web
 from multipartcopy.s3.control import Access, Precondition, Store
 from multipartcopy.s3.errors import Kind, S3Error
 from multipartcopy.s3.guard import parse_guard
 from multipartcopy.s3.properties import Wanted
+from multipartcopy.s3.secrets import MissingSecretError, access
 from multipartcopy.s3.web import Site
 from tests.unit.worker.conftest import script, tls_script
 from tests.unit.worker.scripted import Script
@@ -346,3 +348,17 @@ def test_authorities_are_believed_alone(tls_script: Script) -> None:
         with pytest.raises(S3Error) as caught:
             Store("source", where, Access(ca=ca)).list_parts("u")
         assert caught.value.kind is Kind.RETRY
+
+
+@pytest.mark.parametrize(("size", "good"), [(256 << 10, True), ((256 << 10) + 1, False)])
+def test_authorities_are_as_large_as_all_public_ones_at_most(size: int, good: bool) -> None:
+    location = S3Location("b", "k", ca_secret_ref=Reference("c"))
+    secret = {"ca.crt": "c" * size}
+    if good:
+        assert access(lambda *_: secret, "ns", location).ca
+        return
+    with pytest.raises(
+        MissingSecretError, match=r"Secret c: ca\.crt is larger than 256 KiB$"
+    ) as no:
+        access(lambda *_: secret, "ns", location)
+    assert no.value.reason is Reason.SECRET_INVALID

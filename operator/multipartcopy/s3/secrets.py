@@ -12,6 +12,9 @@ from multipartcopy.s3.customer import CustomerKey, read_key
 GetSecret = Callable[[str, str | None], Mapping[str, str] | None]
 """The decoded values of the Secret of this name, and of this type if one is said; None where there is none."""
 
+_LARGEST_CA = 256 << 10
+"""All public authorities together take some 220 KiB. What is trusted is kept in memory, for each client."""
+
 
 class MissingSecretError(Exception):
     """There is no way in yet."""
@@ -37,6 +40,9 @@ def access(get: GetSecret, namespace: str, location: S3Location | HttpLocation) 
     if location.ca_secret_ref:
         name = location.ca_secret_ref.name
         ca = _secret(get, namespace, name, (names.CA_CERTIFICATE,))[names.CA_CERTIFICATE]
+        if len(ca) > _LARGEST_CA:
+            message = f"Secret {name}: {names.CA_CERTIFICATE} is larger than 256 KiB"
+            raise MissingSecretError(Reason.SECRET_INVALID, message)
     key = _customer_key(get, namespace, location)
     return Access(credentials, ca, tuple(named.items()), key)
 
