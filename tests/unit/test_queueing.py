@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import threading
 from dataclasses import replace
 from datetime import timedelta
 
@@ -270,6 +271,44 @@ def test_the_next_in_the_queue_is_woken():
         assert next_.is_set()
 
     asyncio.run(main())
+
+
+def test_the_copies_of_one_namespace_leave_threads_to_the_others(monkeypatch):
+    """Its stores may all be slow, or mean to be."""
+    over, theirs = threading.Event(), []
+
+    def slow(self, uid, namespace, *_):
+        if namespace == "slow":
+            theirs.append(uid)
+            over.wait(30)
+        else:
+            loop.call_soon_threadsafe(done.set)
+
+    def seen(namespace, n):
+        return {"metadata": {"uid": f"{namespace}{n}", "namespace": namespace, "name": "n"}}
+
+    async def main() -> None:
+        nonlocal loop, done
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+        effects = Effects(None, Image("i"), None, Limits(), Metrics())  # type: ignore[arg-type]
+        controller = Controller(None, effects)  # type: ignore[arg-type]
+        for n in range(40):
+            controller.notice(seen("slow", n))
+        await asyncio.sleep(0.1)
+        controller.notice(seen("other", 0))
+        try:
+            await asyncio.wait_for(done.wait(), 5)
+            assert len(theirs) == 16
+        finally:
+            over.set()
+        while controller.live:
+            await asyncio.sleep(0.01)
+        await controller.stop(5)
+
+    loop = done = None
+    monkeypatch.setattr(Controller, "_pass", slow)
+    asyncio.run(main())
+    assert len(theirs) == 40
 
 
 def test_the_limits_are_flags_or_environment(monkeypatch, capsys):

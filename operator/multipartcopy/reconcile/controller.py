@@ -6,6 +6,7 @@ one resource ever overlap in this process; two processes are kept apart by the w
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -25,7 +26,9 @@ from multipartcopy.reconcile.writer import LostRaceError
 
 logger = logging.getLogger("multipartcopy.controller")
 
-_THREADS = 16
+_THREADS = 20
+_OF_A_NAMESPACE = 16
+"""Not per endpoint: of these whoever may create a copy can name any number."""
 _LONGEST_WAIT = 30.0
 """Seconds; the safety net under the watches."""
 _DEBOUNCE = 0.1
@@ -40,6 +43,10 @@ class Controller:
         self._kube = kube
         self._effects = effects
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="reconcile")
+        self._turns = defaultdict[str, asyncio.Semaphore](
+            lambda: asyncio.Semaphore(_OF_A_NAMESPACE)
+        )
+        """By namespace: the stores of one may be slow to answer, and hold as many threads as it has copies."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._wakes: dict[str, asyncio.Event] = {}
         self._memories: dict[str, Memory] = {}
@@ -94,12 +101,13 @@ class Controller:
         loop = asyncio.get_running_loop()
         try:
             while not self._stopping:
-                wake.clear()
-                before = self._seats.get(uid)
-                with self._effects.metrics.reconciling():
-                    seconds = await loop.run_in_executor(
-                        self._executor, self._pass, uid, namespace, name, memory
-                    )
+                async with self._turns[namespace]:
+                    wake.clear()
+                    before = self._seats.get(uid)
+                    with self._effects.metrics.reconciling():
+                        seconds = await loop.run_in_executor(
+                            self._executor, self._pass, uid, namespace, name, memory
+                        )
                 self._wake_next(before, self._seats.get(uid))
                 if seconds is None and not wake.is_set():
                     return
