@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from multipartcopy.api.spec import OnFailure
 from tests.model.store import Habits
 from tests.model.wire import Fault, What, script
 from tests.model.world import World
@@ -72,6 +73,19 @@ def test_a_failing_copy_aborts_its_upload_though_its_claim_was_edited_away(begin
     world.operator(0, script(abort=Fault(What.LOST)))
     assert "failing" in world.status
     world.edit("without claim")
+
+
+def test_an_upload_has_its_finalizer_though_the_status_of_a_copy_that_had_ended_was_edited(
+    begin: Begin,
+):
+    habits = Habits(checksum=False, repeats=False, md5=False, metadata=False)
+    world = begin(on_failure=OnFailure.KEEP, habits=habits, source_habits=habits)
+    world.operator(0)
+    world.copy_on()
+    world.operator(0)
+    assert world.status["phase"] == "Succeeded"
+    world.edit("failed")
+    world.stranger_writes()
 
 
 def test_an_object_removed_after_a_lost_answer_is_not_waited_for_without_end(begin: Begin):

@@ -68,8 +68,8 @@ def shortened() -> Iterator[None]:
     async def shorter(wake: asyncio.Event, seconds: float) -> None:
         await sleep(wake, seconds * _PAUSES)
 
-    def impatient(*args: Any, attempts: int, read_timeout: int) -> Any:
-        return client(*args, attempts=attempts, read_timeout=_READ_TIMEOUT)
+    def impatient(*args: Any, attempts: int, timeouts: tuple[int, float]) -> Any:
+        return client(*args, attempts=attempts, timeouts=(_READ_TIMEOUT, timeouts[1]))
 
     with (
         mock.patch.object(controllers, "_sleep", shorter),

@@ -169,6 +169,10 @@ BRIEF = replace(KEEP, ttl_seconds_after_finished=0)
         (facts(NEW, deleted_at=NOW), steps.RemoveFinalizer),
         (facts(SUCCEEDED, deleted_at=NOW), steps.RemoveFinalizer),
         (facts(NEW, deleted_at=NOW, finalizer=False), steps.Wait),
+        # What somebody has taken the finalizer from.
+        (facts(UPLOADING, finalizer=False), steps.AddFinalizer),
+        (facts(KEPT, KEEP, finalizer=False), steps.AddFinalizer),
+        (facts(UPLOADING, deleted_at=NOW, finalizer=False), steps.Wait),
         # Rest.
         (facts(SUCCEEDED, jobs=(job(),)), steps.DeleteJobs),
         (facts(SUCCEEDED), steps.RemoveFinalizer),

@@ -200,6 +200,11 @@ def decide(facts: Facts, limits: Limits = Limits()) -> Action:  # noqa: B008 - f
     status = facts.status
     if facts.resource.deleted_at:
         return _delete(facts, limits)
+    live = status.kept or not status.over
+    if live and _may_have_upload(facts) and not facts.resource.finalizer:
+        # Somebody has taken it away, or edited the status of a copy that had ended.
+        message = "making sure of what has to be aborted, should the resource be deleted"
+        return AddFinalizer(status.phase, Reason.INSPECTING, message)
     if status.over:
         return _retry(facts) or _rest(facts, limits)
     if status.torn and not status.failing:
