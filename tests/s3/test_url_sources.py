@@ -297,7 +297,8 @@ def test_a_server_without_ranges(one: Copy, plain_server: str, verification: str
 def test_a_server_without_ranges_whose_file_is_written_to(
     one: Copy, plain_server: str, tmp_path: Path
 ) -> None:
-    one.pair.destination.rule(r"^PUT .*[?&]partNumber=3&", {"kind": "reset", "at": "request"})
+    # The last two: after some tries a worker leaves one to its successor, and goes on with the next.
+    one.pair.destination.rule(r"^PUT .*[?&]partNumber=[34]&", {"kind": "reset", "at": "request"})
     start(one, plain_server)
     one.until(lambda: one.uploads() and one.parts() == [1, 2])
     (tmp_path / "served/file").write_bytes(b"x" * SIZE)
