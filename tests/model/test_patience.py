@@ -112,9 +112,10 @@ def test_uploads_go_with_their_bucket(begin: Begin, monkeypatch: pytest.MonkeyPa
     monkeypatch.undo()
 
 
-def test_nothing_is_kept_in_memory_of_what_has_ended(begin: Begin):
+@pytest.mark.parametrize("ttl", [None, 86400])
+def test_nothing_is_kept_in_memory_of_what_has_ended(begin: Begin, ttl: int | None):
     """Of a finished copy the ledger may be half a megabyte, and there may be thousands."""
-    world = begin()
+    world = begin(ttl=ttl)
     world.operator(0)
     world.copy_on()
     to_the_end(world)

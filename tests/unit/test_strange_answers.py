@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from multipartcopy.api.location import S3Location
-from multipartcopy.s3.control import Access, CompletedPart, Credentials, Precondition, Store
+from multipartcopy.s3.control import (
+    Access,
+    CompletedPart,
+    Credentials,
+    ObjectInfo,
+    Precondition,
+    Store,
+)
 from multipartcopy.s3.errors import Kind, S3Error
 
 KEYS = Access(Credentials("a", "s"))
@@ -20,12 +27,16 @@ class Strange(BaseHTTPRequestHandler):
     status = 200
     headers_sent: dict[str, str] = {}  # noqa: RUF012 - each test sets its own
     body = b""
+    hangs_up = False
+    """In the middle of what it has announced."""
 
     def do_HEAD(self) -> None:
         self._answer(b"")
 
     def do_GET(self) -> None:
         self._answer(self.body)
+        if self.hangs_up:
+            self.close_connection = True
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -35,7 +46,10 @@ class Strange(BaseHTTPRequestHandler):
         self.send_response(self.status)
         for name, value in self.headers_sent.items():
             self.send_header(name, value)
-        if body or self.status >= 300:
+        if body and self.hangs_up:
+            self.send_header("Transfer-Encoding", "chunked")
+            body = b"%x\r\n" % (len(body) + 1) + body
+        elif body or self.status >= 300:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -113,6 +127,19 @@ def test_an_object_without_a_length_is_no_stores_word(store: Store, answer: Answ
     told = refusal(store.head)
     assert (told.kind, told.reason) == (Kind.RETRY, "DestinationUnavailable")
     assert "the answer is not S3's" in str(told)
+
+
+def test_a_refusal_that_breaks_off_is_no_word_on_the_object(
+    store: Store, answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(403, "AccessDenied", "no")
+    monkeypatch.setattr(Strange, "hangs_up", True)
+    assert refusal(store.head).kind is Kind.RETRY
+
+
+def test_a_first_part_of_nothing_tells_no_layout(store: Store, answer: Answer) -> None:
+    answer(200, ETag='"e-2"', x_amz_mp_parts_count="2", Content_Length="0")
+    assert store.part_layout(ObjectInfo(10, "e-2")) is None
 
 
 @pytest.mark.parametrize(

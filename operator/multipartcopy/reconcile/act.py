@@ -159,8 +159,7 @@ class Effects:
             return None
         if not isinstance(result, Wait):
             return None
-        done = facts.status.over and not (facts.status.kept or facts.resource.finalizer)
-        if done and result.seconds is None:
+        if facts.status.over and not (facts.status.kept or facts.resource.finalizer):
             memory.forget()
         return result
 

@@ -14,6 +14,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import boto3
 import botocore.session
+import urllib3
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
@@ -44,6 +45,8 @@ _CALM_SECONDS = 120.0
 """For one whole answer of a cheap call."""
 _ONCE_SECONDS = 1800.0
 """A completion may be twice as long under way as it may be silent."""
+_PAGE = 1000
+"""Entries. MinIO answers 10,000 where it is not asked for fewer, which is more than is read of one answer."""
 _LISTING_SECONDS = 600.0
 _LISTED_UPLOADS = 10_000
 """Of one key."""
@@ -305,7 +308,7 @@ class Store:
         except S3Error:
             return None
         count, size = answer.get("PartsCount") or 0, answer["ContentLength"]
-        return size if count > 1 and -(-info.size // size) == count else None
+        return size if count > 1 and size and -(-info.size // size) == count else None
 
     @_understood
     def tags(self) -> dict[str, str]:
@@ -414,6 +417,7 @@ class Store:
             100,
             UploadId=upload_id,
             PartNumberMarker=0,
+            MaxParts=_PAGE,
             **self._customer,
         ):
             page = [
@@ -528,7 +532,9 @@ class Store:
             self._do("DeleteObject", self._calm.delete_object)
 
     def _list_uploads(self, *, Bucket: str, Key: str, **markers: str) -> Any:  # noqa: N803 - S3's names
-        return self._calm.list_multipart_uploads(Bucket=Bucket, Prefix=Key, **markers)
+        return self._calm.list_multipart_uploads(
+            Bucket=Bucket, Prefix=Key, MaxUploads=_PAGE, **markers
+        )
 
     @property
     def place(self) -> str:
@@ -644,8 +650,11 @@ def _cached_client(
 def _send(send: Callable[[Any], Any], request: Any) -> Any:
     """Before anything parses the answer; of what is to be a stream, botocore reads a refusal only."""
     answer = send(request)
-    if not request.stream_output or answer.status_code >= 300:
-        check_markup(answer.content)
+    try:
+        if not request.stream_output or answer.status_code >= 300:
+            check_markup(answer.content)
+    except (urllib3.exceptions.HTTPError, OSError) as error:  # It ends in the middle.
+        raise HTTPClientError(error=error) from error
     return answer
 
 
