@@ -30,9 +30,8 @@ HEAD = {"match": "^HEAD "}
 LIST_UPLOADS = {"match": r"^GET .*[?&]uploads"}
 CREATE = {"match": r"^POST .*\?uploads"}
 LIST_PARTS = {"match": r"^GET .*[?&]uploadId="}
-OPERATOR_LISTS = {"match": r"^GET (?=.*[?&]uploadId=).*[?&]max-parts=1000(&|$)"}
-WORKER_LISTS = {"match": r"^GET .*[?&]uploadId=.*&max-parts=(?!1000(&|$))"}
-"""Of what is left of its batch; the operator asks for whole pages."""
+OPERATOR_LISTS = {"match": r"^GET .*[?&]uploadId=[^&]*&part-number-marker=[0-9]+$"}
+WORKER_LISTS = {"match": r"^GET .*[?&]uploadId=.*&max-parts="}
 COMPLETE = {"match": r"^POST .*[?&]uploadId="}
 ABORT = {"match": r"^DELETE .*[?&]uploadId="}
 

@@ -2,7 +2,6 @@
 
 import secrets
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -256,17 +255,6 @@ def test_lists_of_many_pages(
         client.upload_part(**where, UploadId=upload, PartNumber=number, Body=b"x")
     parts, _ = store.list_parts(upload)
     assert [part.number for part in parts] == list(range(1, 1006))
-
-
-def test_no_page_is_larger_than_is_read(location: S3Location, monkeypatch: pytest.MonkeyPatch):
-    asked: list[dict[str, Any]] = []
-    store = Store("destination", location, Access(Credentials(ACCESS_KEY, SECRET_KEY)))
-    for call in ("list_parts", "list_multipart_uploads"):
-        monkeypatch.setattr(store._calm, call, lambda **named: asked.append(named) or {})
-    store.list_parts("u")
-    with pytest.raises(S3Error):  # Such an answer has no date.
-        store.list_uploads()
-    assert [named.get("MaxParts", named.get("MaxUploads")) for named in asked] == [1000, 1000]
 
 
 def test_what_a_store_does_in_silence_is_waited_for(location: S3Location) -> None:

@@ -190,6 +190,24 @@ def test_a_page_of_the_longest_keys_is_no_answer_without_end() -> None:
     assert len(uploads) == 1000
 
 
+def test_all_parts_at_once_are_no_answer_without_end() -> None:
+    """MinIO's own page, of the largest upload that there can be."""
+    entry = (
+        "<Part><PartNumber>{0}</PartNumber><LastModified>2026-01-02T03:04:05.678Z</LastModified>"
+        "<ETag>&#34;0123456789abcdef0123456789abcdef&#34;</ETag><Size>5368709120</Size>"
+        "<ChecksumCRC64NVME>AAAAAAAAAAA=</ChecksumCRC64NVME></Part>"
+    )
+    parts = "".join(entry.format(number) for number in range(1, 10_001))
+    body = f"<ListPartsResult><IsTruncated>false</IsTruncated>{parts}</ListPartsResult>".encode()
+
+    def answer(_: bytes) -> Iterator[bytes]:
+        return iter([HEAD + UNTIL_CLOSED, body])
+
+    with serving(answer) as server:
+        listed, _ = a_store(server).list_parts("u")
+    assert [part.number for part in listed] == list(range(1, 10_001))
+
+
 def listing(entry: str, more: str) -> Callable[[bytes], Iterator[bytes]]:
     """A thousand of them a page, and always another page."""
     body = f"<R><IsTruncated>true</IsTruncated>{more}{entry * 1000}</R>".encode()

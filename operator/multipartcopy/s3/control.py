@@ -45,8 +45,8 @@ _CALM_SECONDS = 120.0
 """For one whole answer of a cheap call."""
 _ONCE_SECONDS = 1800.0
 """A completion may be twice as long under way as it may be silent."""
-_PAGE = 1000
-"""Entries. MinIO answers 10,000 where it is not asked for fewer, which is more than is read of one answer."""
+_UPLOADS_A_PAGE = 1000
+"""MinIO answers 10,000 where it is not asked for fewer, which may be more than is read of one answer."""
 _LISTING_SECONDS = 600.0
 _LISTED_UPLOADS = 10_000
 """Of one key."""
@@ -417,7 +417,6 @@ class Store:
             100,
             UploadId=upload_id,
             PartNumberMarker=0,
-            MaxParts=_PAGE,
             **self._customer,
         ):
             page = [
@@ -533,7 +532,7 @@ class Store:
 
     def _list_uploads(self, *, Bucket: str, Key: str, **markers: str) -> Any:  # noqa: N803 - S3's names
         return self._calm.list_multipart_uploads(
-            Bucket=Bucket, Prefix=Key, MaxUploads=_PAGE, **markers
+            Bucket=Bucket, Prefix=Key, MaxUploads=_UPLOADS_A_PAGE, **markers
         )
 
     @property
