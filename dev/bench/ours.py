@@ -19,7 +19,7 @@ from multipartcopy.api import names
 from multipartcopy.api.location import S3Location
 from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.report import decode_report, encode_crc, unpack_crcs
-from multipartcopy.api.task import Task, Work
+from multipartcopy.api.task import Task
 from multipartcopy.plan import MAX_BATCH_SIZE
 from multipartcopy.s3.address import Address, object_address
 from multipartcopy.worker.http import encode_query
@@ -60,8 +60,6 @@ def _report(home: Path, index: int) -> Path:
 
 
 def worker_task(job: Job, etag: str, upload: str) -> Task:
-    firsts = range(1, job.parts + 1, MAX_BATCH_SIZE)
-    ranges = [f"{first}-{min(first + MAX_BATCH_SIZE - 1, job.parts)}" for first in firsts]
     return Task(
         source=S3Location(SOURCE_BUCKET, KEY, job.source.endpoint),
         source_etag=etag,
@@ -73,7 +71,8 @@ def worker_task(job: Job, etag: str, upload: str) -> Task:
         part_size=job.part_size,
         streams=STREAMS,
         checksum=True,
-        work=tuple(Work(batch, parts) for batch, parts in enumerate(ranges)),
+        parts=f"1-{job.parts}",
+        batch_size=MAX_BATCH_SIZE,
     )
 
 

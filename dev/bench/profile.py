@@ -129,17 +129,19 @@ def _perf_report(data: Path, sort: str, image: Path) -> str:
 
 
 def _start(between: Stage, image: Path) -> str:
-    """What a worker takes that has nothing to do: the price of a pod's start."""
+    """What it takes to load the program: the price of a pod's start."""
     with ours.home_in(image) as home:
         job = Job(between.source, between.destination, _SIZE, _PART, home)
         task = ours.worker_task(job, "none", "none")
-        idle = replace(task, work=tuple(replace(work, parts="") for work in task.work))
+        command = ours.worker_command(task, 0, image, home)
+        python = command.argv[: command.argv.index("-m")]
+        load = replace(command, argv=[*python, "-c", "import multipartcopy.worker.main"])
         try:
-            used = measure([ours.worker_command(idle, 0, image, home)], _LIMIT)
+            used = measure([load], _LIMIT)
         except RunError as error:
-            return f"a worker with nothing to do: {error}"
+            return f"a worker that is only loaded: {error}"
     return (
-        f"a worker with nothing to do: {used.cpu_seconds:.2f} s CPU,"
+        f"a worker that is only loaded: {used.cpu_seconds:.2f} s CPU,"
         f" {used.wall_seconds:.2f} s, {used.peak_rss / MiB:.0f} MiB"
     )
 

@@ -10,6 +10,7 @@ from multipartcopy.api import names
 from multipartcopy.api.codec import to_json
 from multipartcopy.api.location import AddressingStyle, HttpLocation, S3Location
 from multipartcopy.api.quantity import parse_bytes
+from multipartcopy.api.ranges import format_ranges
 from multipartcopy.api.spec import Spec, Worker
 from multipartcopy.api.status import Pin, Status, Way
 from multipartcopy.api.task import Task, UrlSource, Validator, Work
@@ -17,8 +18,6 @@ from multipartcopy.plan import AUTO, auto_streams
 from multipartcopy.s3.address import is_virtual
 
 CONTAINER = "worker"
-_WORK_LIMIT = 96_000
-"""Bytes of the task for its work; the rest is for keys of 1,024 bytes, escaped, and upload IDs."""
 DEFAULT_MEMORY = "64Mi"
 
 
@@ -75,7 +74,7 @@ def build_job(
     owner: Owner,
     spec: Spec,
     status: Status,
-    work: list[Work],
+    work: Sequence[Work],
     image: Image,
     pods: int | None = None,
 ) -> dict[str, Any]:
@@ -174,17 +173,7 @@ def bytes_per_second(spec: Spec, status: Status, batches: int) -> int:
     return max(1, parse_bytes(spec.bandwidth_limit) // min(spec.parallelism, batches))
 
 
-def fitting(work: Sequence[Work]) -> Sequence[Work]:
-    """As much of the work as one run can take: Linux limits one environment string to 128 KiB."""
-    size = 0
-    for count, item in enumerate(work):
-        size += len(item.parts) + 32
-        if size > _WORK_LIMIT:
-            return work[:count]
-    return work
-
-
-def build_task(spec: Spec, status: Status, work: list[Work]) -> Task:
+def build_task(spec: Spec, status: Status, work: Sequence[Work]) -> Task:
     assert status.source is not None
     assert status.plan is not None
     assert status.upload is not None
@@ -203,7 +192,8 @@ def build_task(spec: Spec, status: Status, work: list[Work]) -> Task:
         part_size=status.plan.part_size,
         streams=streams if isinstance(streams, int) else auto_streams(memory),
         checksum=status.upload.checksum,
-        work=tuple(work),
+        parts=format_ranges(number for batch in work for number in batch.numbers()),
+        batch_size=status.plan.batch_size,
         md5=status.upload.md5,
         again=status.disagreements > 0,
         server_side=status.server_side,

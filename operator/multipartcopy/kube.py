@@ -90,10 +90,16 @@ class Kube:
             list_some = self._custom.list_namespaced_custom_object
             yield from self._pages(list_some, *kind, namespace, names.PLURAL)
 
-    def _pages(self, call: Callable[..., Any], *arguments: str) -> Iterator[Object]:
+    def _pages(
+        self, call: Callable[..., Any], *arguments: str, limit: int = 10, **options: str
+    ) -> Iterator[Object]:
+        """All pages are of the moment of the first; one that comes too late for that is a KubeError, 410.
+
+        https://kubernetes.io/docs/reference/using-api/api-concepts/#retrieving-large-results-sets-in-chunks
+        """
         token = ""
         while True:
-            page = self._call(call, *arguments, limit=10, _continue=token)
+            page = self._call(call, *arguments, limit=limit, _continue=token, **options)
             yield from page["items"]
             token = page["metadata"].get("continue", "")
             if not token:
@@ -146,11 +152,14 @@ class Kube:
         answer = self._call(self._batch.list_namespaced_job, namespace, label_selector=selector)
         return list(answer["items"])
 
-    def list_pods(self, namespace: str, uid: str) -> list[Object]:
-        """By label, not by owner: a pod whose Job is gone is still a pod that sends."""
+    def list_pods(self, namespace: str, uid: str) -> Iterator[Object]:
+        """By label, not by owner: a pod whose Job is gone is still a pod that sends.
+
+        A page at a time, for a Job keeps a pod of some 10 KB for each of its batches.
+        """
         selector = f"{names.LABEL_UID}={uid}"
-        answer = self._call(self._core.list_namespaced_pod, namespace, label_selector=selector)
-        return list(answer["items"])
+        list_pods = self._core.list_namespaced_pod
+        return self._pages(list_pods, namespace, limit=50, label_selector=selector)
 
     def create_job(self, namespace: str, manifest: Object) -> None:
         """An existing Job of that name is as good, if it is of the same owner.

@@ -23,6 +23,8 @@ MAX_BATCH_SIZE = 96
 """Parts whose ETags of 16 bytes fit into one termination message; in one stream, with its one batch, these are all."""
 _BATCHES_WANTED = 64
 """At least so many batches for a large object, so that raising ``parallelism`` later still helps."""
+_BATCHES_ENOUGH = 1_000
+"""As many as ``parallelism`` can be: a Job keeps a pod for each of them until the run is over."""
 _BATCH_BYTES_WANTED = 256 * MiB
 """A pod that moves less than this spends much of its life starting."""
 _SOURCE_LAYOUT_LIMIT = 512 * MiB
@@ -169,7 +171,7 @@ def _fixed_part_size(size: int, text: str, limits: Limits) -> int:
 
 
 def _batch_size(count: int, part_size: int, parallelism: int, streams: int) -> int:
-    spread = _ceil(count, max(4 * parallelism, _BATCHES_WANTED))
+    spread = max(_ceil(count, max(4 * parallelism, _BATCHES_WANTED)), count // _BATCHES_ENOUGH)
     worthwhile = min(_ceil(_BATCH_BYTES_WANTED, part_size), count // parallelism)
     return max(1, min(MAX_BATCH_SIZE, max(spread, streams, worthwhile)))
 

@@ -23,7 +23,7 @@ from multipartcopy.api.location import AddressingStyle, S3Location
 from multipartcopy.api.ranges import parse_ranges
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import Report, decode_report, encode_crc, unpack_crcs
-from multipartcopy.api.task import Read, Task, Work, upload_hash
+from multipartcopy.api.task import Read, Task, upload_hash
 
 MiB = 1 << 20
 OPERATOR = Path(__file__).parents[2] / "operator"
@@ -183,7 +183,8 @@ def prepare(tmp_path: Path) -> Iterator[Any]:
             part_size=part_size,
             streams=streams,
             checksum=checksum,
-            work=(Work(3, parts or f"1-{-(-size // part_size)}"),),
+            parts=parts or f"1-{-(-size // part_size)}",
+            batch_size=96,
         )
         copy = Copy(task, source, destination, tmp_path, hashlib.sha256(body).hexdigest())
         copy.secrets()
@@ -232,7 +233,7 @@ def test_bytes_are_the_same(
         upload_hash(copy.task.upload_id),
         1,
         2,
-        3,
+        0,
     )
     assert (report.parts, report.sent, report.error) == ("1-3", copy.task.size, None)
     assert sorted(line["part"] for line in log if line["message"] == "part") == [1, 2, 3]

@@ -104,7 +104,7 @@ def test_the_task_is_read_as_it_was_written():
     task = build_task(SPEC, UPLOADING, missing(UPLOADING))
     assert decode_task(task.encode()) == task
     with pytest.raises(ValueError, match="image differ"):
-        decode_task(task.encode().replace('"version":4', '"version":0'))
+        decode_task(task.encode().replace('"version":5', '"version":0'))
 
 
 @pytest.mark.parametrize(

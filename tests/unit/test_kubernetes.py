@@ -7,6 +7,8 @@ from types import SimpleNamespace
 
 import kubernetes
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from kubernetes.client import ApiException
 
 from multipartcopy import commands
@@ -15,20 +17,20 @@ from multipartcopy.api.location import Reference, S3Location
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.spec import Source, Spread, Target, Toleration
 from multipartcopy.api.status import Upload
-from multipartcopy.api.task import Work, decode_task
+from multipartcopy.api.task import decode_task, split
 from multipartcopy.handlers import settings
 from multipartcopy.jobs import (
     Image,
     build_job,
     build_task,
     bytes_per_second,
-    fitting,
     image_of,
     job_name,
     placement,
     proxies_of,
 )
 from multipartcopy.kube import ConflictError, Kube, KubeError, NotFoundError, TooLargeError, _error
+from multipartcopy.plan import make_plan
 from multipartcopy.reconcile.facts import failure_of, read_job, read_pod, refusal
 from multipartcopy.reconcile.ledger import missing
 from multipartcopy.reconcile.writer import difference
@@ -55,19 +57,34 @@ def test_a_job_has_an_index_for_each_batch_with_a_missing_part():
 
 
 def test_a_task_fits_into_an_environment_string():
-    """However it is cut: the rest of the work is for the next run."""
+    """Of which Linux takes 128 KiB: the longest names, and what is left of a run that lost every other part."""
     key = "\x7f" * 1024
     long = {"key": key, "endpoint": "https://" + "h" * 200}
     source = Source(replace(SPEC.source.s3, **long))
     destination = Target(replace(SPEC.destination.s3, **long, metadata={"long": "x" * 2048}))
     spec = replace(SPEC, source=source, destination=destination)
     upload = replace(UPLOADING, upload=Upload("u" * 2048))
-    for parts in ("1", ",".join(str(n) for n in range(9_001, 9_128, 2))):
-        work = [Work(n, parts) for n in range(10_000)]
-        taken = fitting(work)
-        assert 0 < len(taken) < len(work)
-        assert len(build_task(spec, upload, list(taken)).encode()) < 128 * 1024
-    assert fitting(work[:3]) == work[:3]
+    work = split(range(1, 10_001, 2), batch_size=4)
+    task = build_task(spec, replace(upload, plan=replace(UPLOADING.plan, batch_size=4)), work)
+    assert len(task.encode()) < 64 * 1024
+    assert decode_task(task.encode()).work == work
+
+
+def test_a_pod_does_not_name_all_batches():
+    """A Job keeps one for each batch, and the operator reads all of them."""
+    plan = make_plan(10_000 * 512 * MiB, part_size="512Mi", parallelism=1000)
+    source = replace(UPLOADING.source, size=10_000 * 512 * MiB)
+    job = the_job(status=replace(UPLOADING, plan=plan, source=source))
+    assert job["spec"]["completions"] == 1000
+    assert len(json.dumps(job)) < 4096
+
+
+@given(st.sets(st.integers(1, 10_000)), st.integers(1, 96))
+def test_parts_are_split_by_batch(parts, batch_size):
+    batches = split(parts, batch_size)
+    assert [number for batch in batches for number in batch.numbers()] == sorted(parts)
+    assert all((n - 1) // batch_size == b.batch for b in batches for n in b.numbers())
+    assert len({batch.batch for batch in batches}) == len(batches)
 
 
 def test_permanent_errors_come_before_disruptions():

@@ -101,7 +101,7 @@ def test_an_opaque_etag_foretells_nothing():
 
 
 def test_a_full_ledger_has_nothing_missing():
-    assert ledger.missing(FULL) == []
+    assert ledger.missing(FULL) == ()
     assert with_parts(UPLOADING, range(1, 21)) == FULL
 
 

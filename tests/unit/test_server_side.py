@@ -399,7 +399,7 @@ def test_the_source_is_read_first_and_the_destination_compared_with_it():
     assert (read.stage, ledger.object_crc(read)) == (Read.DESTINATION, CRC)
     same = ledger.fold(read, [reading("1-20", list(range(1, 21)), Read.DESTINATION)])
     assert same.destination_reading == Reading(COMPOSITE, "1-20")
-    assert ledger.missing(same) == []
+    assert ledger.missing(same) == ()
     other = ledger.fold(read, [reading("1-20", [9, *range(2, 21)], Read.DESTINATION)])
     assert other.destination_reading == Reading(COMPOSITE, "1-20", "1")
     again = settle.reread(facts(other, READ_BACK), LIMITS)

@@ -1,15 +1,18 @@
 """What the operator tells a worker: one JSON document in the environment, the same for every pod of a run."""
 
+import functools
 import hashlib
+import itertools
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from multipartcopy.api.codec import from_json, to_json
 from multipartcopy.api.location import HttpLocation, S3Location
-from multipartcopy.api.ranges import parse_ranges
+from multipartcopy.api.ranges import format_ranges, parse_ranges
 
-VERSION = 4
+VERSION = 5
 AUTO_STREAMS = 4
 """What ``streams: Auto`` begins with."""
 
@@ -54,11 +57,18 @@ class Work:
         return parse_ranges(self.parts)
 
 
+def split(parts: Iterable[int], batch_size: int) -> tuple[Work, ...]:
+    """Part numbers (1-based) by batch (0-based), batches ascending; none for a batch of which there is no part."""
+    batches = itertools.groupby(sorted(parts), lambda number: (number - 1) // batch_size)
+    return tuple(Work(batch, format_ranges(numbers)) for batch, numbers in batches)
+
+
 @dataclass(frozen=True)
 class Task:
     """Of one run, from either ``source`` or ``url``.
 
-    ``size`` and ``part_size`` in bytes; ``work[i]`` belongs to Job index ``i``.
+    ``size`` and ``part_size`` in bytes. ``parts`` (ranges) are those of all indexes together, so that a pod, of
+    which a Job keeps one for each index, does not name every batch; ``work[i]`` belongs to Job index ``i``.
 
     ``checksum`` says that the upload was created with CRC64NVME: each part is then sent with that
     checksum as a trailer, and a part that the store lists with a checksum was sent whole by us,
@@ -84,7 +94,8 @@ class Task:
     part_size: int
     streams: int
     checksum: bool
-    work: tuple[Work, ...]
+    parts: str
+    batch_size: int
     source: S3Location | None = None
     url: UrlSource | None = None
     md5: bool = False
@@ -96,6 +107,10 @@ class Task:
     bytes_per_second: int = 0
     encryption: str = ""
     version: int = VERSION
+
+    @functools.cached_property
+    def work(self) -> tuple[Work, ...]:
+        return split(parse_ranges(self.parts), self.batch_size)
 
     @property
     def serial(self) -> bool:

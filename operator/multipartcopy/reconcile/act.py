@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -207,7 +207,7 @@ class Effects:
             case steps.Scale(job=job, parallelism=parallelism):
                 self.kube.set_parallelism(owner.namespace, job, parallelism)
             case steps.StartRun(work=work, pods=pods):
-                return self._start_run(action, facts, memory, list(work), pods)
+                return self._start_run(action, facts, memory, work, pods)
             case steps.Inspect():
                 return self._inspect(action, facts, memory)
             case steps.CreateUpload():
@@ -451,7 +451,7 @@ class Effects:
     # The copy.
 
     def _start_run(
-        self, action: Action, facts: Facts, memory: Memory, work: list[Work], pods: int
+        self, action: Action, facts: Facts, memory: Memory, work: Sequence[Work], pods: int
     ) -> Wait | None:
         for side in ("source", "destination"):
             self._access(side, facts, memory)

@@ -15,7 +15,7 @@ from multipartcopy.api.reasons import Reason, reason_of
 from multipartcopy.api.spec import Mode, OnFailure, OnSourceChange
 from multipartcopy.api.status import Failing, LastFailure, Phase, SourceChanges, Status
 from multipartcopy.api.task import Work
-from multipartcopy.jobs import bytes_per_second, fitting, worker_spec
+from multipartcopy.jobs import bytes_per_second, worker_spec
 from multipartcopy.reconcile import ledger
 from multipartcopy.reconcile.facts import Facts, Job, Limits, format_time, parse_time
 from multipartcopy.reconcile.queueing import pods_for, seat_of, why_not_yet
@@ -268,7 +268,7 @@ def _copy(facts: Facts, limits: Limits) -> Action:
     permanent = _permanent(facts, limits)
     if permanent:
         return _meet(facts, permanent, limits)
-    work = tuple(ledger.missing(folded))
+    work = ledger.missing(folded)
     if not work:
         return _finish(facts, folded)
     if job and job.finished and all(pod.finished for pod in pods):
@@ -342,7 +342,7 @@ def _start(facts: Facts, folded: Status, work: tuple[Work, ...], limits: Limits)
     if not (pods := pods_for(facts, limits)):
         message = f"all of {limits.max_pods} pods that the operator allows are in use"
         return Wait(phase, Reason.QUEUED_BY_OPERATOR, message, 5.0)
-    return StartRun(phase, *news, tuple(fitting(work)), min(facts.spec.parallelism, pods))
+    return StartRun(phase, *news, work, min(facts.spec.parallelism, pods))
 
 
 def _watch(facts: Facts, folded: Status, job: Job, limits: Limits) -> Action:

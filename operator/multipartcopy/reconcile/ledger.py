@@ -11,7 +11,7 @@ from awscrt.checksums import combine_crc64nvme
 from multipartcopy.api.ranges import format_ranges, parse_ranges
 from multipartcopy.api.report import Report, encode_crc, pack_crcs, unpack_crcs
 from multipartcopy.api.status import Batch, Plan, Reading, Status
-from multipartcopy.api.task import Read, Work, upload_hash
+from multipartcopy.api.task import Read, Work, split, upload_hash
 from multipartcopy.plan import batch_of, batch_parts, part_range
 
 _MD5 = re.compile(r"^[0-9a-f]{32}$")
@@ -119,7 +119,7 @@ def write_parts(plan: Plan, size: int, parts: Mapping[int, Part]) -> dict[str, B
     }
 
 
-def missing(status: Status) -> list[Work]:
+def missing(status: Status) -> tuple[Work, ...]:
     """What no ledger entry covers, as work for the next run, batches ascending; else what is to be read again."""
     assert status.plan is not None
     held = {number for entry in status.batches.values() for number in parse_ranges(entry.parts)}
@@ -127,21 +127,16 @@ def missing(status: Status) -> list[Work]:
     if work:
         return work
     reading = status.reading
-    return unread(status.plan, reading) if reading else []
+    return unread(status.plan, reading) if reading else ()
 
 
-def unread(plan: Plan, reading: Reading) -> list[Work]:
+def unread(plan: Plan, reading: Reading) -> tuple[Work, ...]:
     """What of the object has not been read again, as work for the next run."""
     return _without_parts(plan, set(parse_ranges(reading.parts)))
 
 
-def _without_parts(plan: Plan, held: Set[int]) -> list[Work]:
-    work = []
-    for batch in range(plan.batch_count):
-        lacking = [n for n in batch_parts(plan, batch) if n not in held]
-        if lacking:
-            work.append(Work(batch, format_ranges(lacking)))
-    return work
+def _without_parts(plan: Plan, held: Set[int]) -> tuple[Work, ...]:
+    return split(set(range(1, plan.part_count + 1)) - held, plan.batch_size)
 
 
 def belongs(status: Status, report: Report) -> bool:

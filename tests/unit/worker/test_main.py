@@ -49,6 +49,7 @@ def _sigterm() -> Iterator[None]:
 def run(script: Script, tmp_path: Path) -> Run:
     def run(
         *,
+        index: int = 0,
         streams: int = 2,
         anonymous: bool = True,
         allow: str = LOOPBACK,
@@ -74,12 +75,11 @@ def run(script: Script, tmp_path: Path) -> Run:
             run=1,
             part_size=PART_SIZE,
             streams=streams,
-            work=(Work(9, ""), Work(5, "1-30")),
-            **{"checksum": False} | fields,
+            **{"checksum": False, "parts": "1-30", "batch_size": 30} | fields,
         )
         environ = {
             "MULTIPARTCOPY_TASK": task.encode(),
-            "JOB_COMPLETION_INDEX": "1",
+            "JOB_COMPLETION_INDEX": str(index),
             "MULTIPARTCOPY_SECRETS": str(tmp_path),
             "MULTIPARTCOPY_REPORT": str(tmp_path / "report"),
             "MULTIPARTCOPY_ALLOW_ENDPOINTS": allow,
@@ -132,7 +132,12 @@ def byte_range(part: int) -> str:
 
 def test_all_parts(run: Run) -> None:
     code, report = run()
-    assert (code, report.batch, report.parts, report.sent) == (0, 5, "1-30", SIZE)
+    assert (code, report.batch, report.parts, report.sent) == (0, 0, "1-30", SIZE)
+
+
+def test_an_index_has_the_parts_of_one_batch_that_are_to_be_copied(run: Run) -> None:
+    code, report = run(parts="5-6,20-30", batch_size=6, index=1)
+    assert (code, report.batch, report.parts, report.sent) == (0, 3, "20-24", 5 * PART_SIZE)
 
 
 def test_a_part_that_fails_does_not_lose_the_others(
@@ -344,9 +349,9 @@ def test_a_pod_that_starves_leaves_the_other_parts_alone(
 def test_streams_to_begin_with(fields: dict[str, Any], streams: int) -> None:
     """A share of the bandwidth leaves each a MiB per second, so that none is silent for long."""
     location = S3Location("b", "k", endpoint="http://127.0.0.1:1", anonymous=True)
-    given = {"source": location, "destination": location, "work": ()} | fields
+    given = {"source": location, "destination": location, "parts": "1"} | fields
     rest = {"source_etag": "e", "size": 1, "upload_id": "id", "part_size": 1, "checksum": False}
-    task = Task(attempt=1, run=1, **given, **rest)
+    task = Task(attempt=1, run=1, batch_size=1, **given, **rest)
     assert Worker(task, Work(0, "1"), Mock(), Patience(), Guard())._pace.streams == streams
 
 

@@ -13,7 +13,7 @@ from awscrt.checksums import crc64nvme
 from multipartcopy.api.location import AddressingStyle, S3Location
 from multipartcopy.api.reasons import Reason
 from multipartcopy.api.report import ERROR_MESSAGE_LIMIT, encode_crc
-from multipartcopy.api.task import Read, Task, Work
+from multipartcopy.api.task import Read, Task
 from multipartcopy.worker import framing
 from multipartcopy.worker.answers import Part
 from multipartcopy.worker.errors import Failure, Side
@@ -77,7 +77,9 @@ def make_stream(
         run=1,
         part_size=1_000_000,
         streams=1,
-        **{"source_etag": "pinned", "checksum": False, "work": (Work(0, "1-3"),)} | fields,
+        parts="1-3",
+        batch_size=3,
+        **{"source_etag": "pinned", "checksum": False} | fields,
     )
     if script.ca:
         for side in Side:

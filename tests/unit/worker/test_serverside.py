@@ -9,7 +9,7 @@ import pytest
 
 from multipartcopy.api.location import AddressingStyle, S3Location
 from multipartcopy.api.reasons import Reason
-from multipartcopy.api.task import Task, Work
+from multipartcopy.api.task import Task
 from multipartcopy.worker.answers import Part
 from multipartcopy.worker.errors import Failure, Side
 from multipartcopy.worker.http import Store
@@ -73,7 +73,8 @@ def make_copier(script: Script, secrets: Path, *, copy: float = 60, **fields: An
         streams=1,
         checksum=False,
         server_side=True,
-        work=(Work(0, "1-3"),),
+        parts="1-3",
+        batch_size=3,
     )
     task = replace(plain, **fields)
     if script.ca:

@@ -10,7 +10,7 @@ import pytest
 
 from multipartcopy.api.location import AddressingStyle, HttpLocation, Reference, S3Location
 from multipartcopy.api.reasons import Reason
-from multipartcopy.api.task import Read, Task, UrlSource, Validator, Work
+from multipartcopy.api.task import Read, Task, UrlSource, Validator
 from multipartcopy.worker import framing
 from multipartcopy.worker.answers import Part
 from multipartcopy.worker.errors import Failure, Side
@@ -66,7 +66,8 @@ def make_stream(
         part_size=1_000_000,
         streams=1,
         checksum=False,
-        work=(Work(0, "1-3"),),
+        parts="1-3",
+        batch_size=3,
         **fields,
     )
     stop = threading.Event()
