@@ -15,8 +15,8 @@ from multipartcopy.jobs import Image, build_job
 from multipartcopy.kube import ConflictError, KubeError, NotFoundError
 from multipartcopy.reconcile import act, writer
 from multipartcopy.reconcile.act import Effects, Memory
-from multipartcopy.reconcile.decide import Reason, Write, give_up
-from multipartcopy.reconcile.facts import Limits, Resource, format_time, read_resource
+from multipartcopy.reconcile.decide import Reason, Wait, Write, give_up
+from multipartcopy.reconcile.facts import Facts, Limits, Resource, format_time, read_resource
 from multipartcopy.reconcile.observe import observe
 from multipartcopy.reconcile.writer import LostRaceError
 from multipartcopy.s3.control import Access
@@ -240,6 +240,17 @@ def test_a_stray_known_by_its_job_is_remembered_when_the_job_is_deleted():
     assert strays(kube, memory) == ("upload-1",)
     kube.jobs = []
     assert strays(kube, memory) == ("upload-1",)
+
+
+def test_the_ledger_is_not_kept_between_two_passes():
+    """It is half a megabyte of the largest copies, thrice that as objects, and the API server has it."""
+    kube, memory = FakeKube(FULL), Memory()
+    effects = Effects(kube, Image("i"), None, Limits())  # type: ignore[arg-type]
+    seen = Facts(NOW, kube.read())
+    effects.perform(Wait(Phase.COPYING, Reason.COPYING, "m", 1.0, quiet=True), seen, memory)
+    assert memory.last
+    assert (memory.last.spec, memory.last.status.upload) == (SPEC, UPLOADING.upload)
+    assert (memory.last.status.batches, memory.last.stored_status) == ({}, {})
 
 
 @pytest.mark.parametrize("away", [False, True])

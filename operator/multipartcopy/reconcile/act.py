@@ -65,7 +65,7 @@ class Memory:
     ended: bool = False
     """There is nothing left to do for it, and nothing to be remembered."""
     last: Resource | None = None
-    """What was last acted on: all there is to go by when the resource has vanished."""
+    """What was last acted on, without its ledger: all there is to go by when the resource has vanished."""
     uploads: set[str] = field(default_factory=set)
     """Of all uploads that were made here or that the status has named: it may come to name another, or none."""
     ended_uploads: set[str] = field(default_factory=set)
@@ -125,7 +125,7 @@ class Effects:
         Raises KubeError, LostRaceError.
         """
         result: Write | Wait | None
-        memory.ended, memory.last = False, facts.resource
+        memory.ended, memory.last = False, facts.resource.without_ledger()
         self._count_pods(facts, memory)
         try:
             result = self._effect(action, facts, memory)

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -116,6 +116,11 @@ class Resource:
     """What the annotation that asks to try again says."""
     stored_status: Mapping[str, Any] = field(default_factory=dict)
     """As it is stored: what a write is the difference to."""
+
+    def without_ledger(self) -> "Resource":
+        """To be kept: of the status what is not a matter of parts, of which there may be megabytes."""
+        bare = replace(self.status, batches={}, source_reading=None, destination_reading=None)
+        return replace(self, status=bare, stored_status={})
 
 
 @dataclass(frozen=True)
