@@ -263,3 +263,18 @@ def test_what_a_store_does_in_silence_is_waited_for(location: S3Location) -> Non
     configs = [client.meta.config for client in (store._once, store._calm)]
     assert [config.read_timeout for config in configs] == [900, 60]
     assert [config.retries["total_max_attempts"] for config in configs] == [1, 3]
+
+
+def test_a_region_that_is_wrong_is_not_corrected_in_secret(versitygw: Server):
+    """The workers go by what is written, and would be refused. (MinIO takes any.)"""
+    bucket = f"control-{secrets.token_hex(4)}"
+    versitygw.client().create_bucket(Bucket=bucket)
+    versitygw.client().put_object(Bucket=bucket, Key="k", Body=b"x")
+    elsewhere = S3Location(bucket, "k", endpoint=versitygw.endpoint, region="eu-central-1")
+    store = Store("source", elsewhere, Access(Credentials(ACCESS_KEY, SECRET_KEY)))
+    with pytest.raises(S3Error, match="us-east-1") as caught:
+        store.head()
+    assert (caught.value.kind, caught.value.code) == (
+        Kind.PERMANENT,
+        "AuthorizationHeaderMalformed",
+    )

@@ -403,7 +403,18 @@ class Effects:
             memory.uploads.add(created.id)
             upload = Upload(created.id, created.checksum, encrypted=created.encrypted)
             dropped += created.dropped
+        if self._at_the_source(upload, facts, memory):
+            return outcome.onto_itself(facts, upload)
         return outcome.uploading(outcome.dropping(facts, dropped), upload)
+
+    def _at_the_source(self, upload: Upload, facts: Facts, memory: Memory) -> bool:
+        """Whether the source's store has it, too, and is thus the destination's, whatever its name."""
+        if not outcome.is_named_alike(facts.spec):
+            return False
+        with contextlib.suppress(S3Error):  # It need not be allowed to list them.
+            uploads, _ = self._store("source", facts, memory).list_uploads()
+            return any(there.id == upload.id for there in uploads)
+        return False
 
     def _wanted(self, facts: Facts, memory: Memory) -> tuple[Wanted, tuple[Dropped, ...]]:
         """What the object shall be made with, and what of the source it cannot be.

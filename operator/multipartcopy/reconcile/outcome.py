@@ -113,6 +113,28 @@ def is_same_object(spec: Spec, pin: Pin, destination: ObjectInfo | None) -> bool
     return destination is not None and destination.version_id == pin.version_id
 
 
+def is_named_alike(spec: Spec) -> bool:
+    """Whether bucket and key are the same, so that it hangs on the endpoints whether the objects are.
+
+    A version that is named may be an older one of the same object.
+    """
+    source, destination = spec.source.s3, spec.destination.s3
+    if source is None or source.version_id not in (None, "null"):
+        return False
+    return (source.bucket, source.key) == (destination.bucket, destination.key)
+
+
+def onto_itself(facts: Facts, upload: Upload) -> Write:
+    """The source's store has the upload that was made at the destination: it is to be aborted."""
+    made = replace_status(facts, upload=upload)
+    return give_up(made, Reason.REQUEST_REFUSED, _onto_itself(facts.spec))
+
+
+def _onto_itself(spec: Spec) -> str:
+    name = spec.destination.s3
+    return f"{name} is the source itself, by another name: it cannot be copied onto itself"
+
+
 def relay_because(spec: Spec) -> str | None:
     """Why the store cannot be asked to copy by itself, as far as the spec tells; None where it can be tried."""
     if spec.source.s3 is None:
@@ -156,8 +178,7 @@ def claim(facts: Facts, seen: Inspection) -> Write:
     if problem := expected.unmet(spec.source.expect, pin):
         return give_up(facts, Reason.SOURCE_UNEXPECTED, problem)
     if is_same_object(spec, pin, seen.destination):
-        words = f"{spec.destination.s3} is the source itself, by another name: it cannot be copied onto itself"
-        return give_up(facts, Reason.REQUEST_REFUSED, words)
+        return give_up(facts, Reason.REQUEST_REFUSED, _onto_itself(spec))
     strong = bool(pin.etag) and not pin.etag.startswith("W/")
     if pin.validator is None and not strong:
         return give_up(facts, Reason.REQUEST_REFUSED, "the source has no strong ETag to pin it by")
@@ -180,6 +201,11 @@ def claim(facts: Facts, seen: Inspection) -> Write:
                 verification=verification,
             )
             message = f"the destination is equal already: {verification.detail}"
+            if is_named_alike(spec) and source.last_modified == seen.destination.last_modified:
+                message += (
+                    "; it has the bucket, the key and the time of the source as well, so see that"
+                    " the two endpoints are not one store"
+                )
             if others := keeping.differences(spec, source, seen.destination):
                 message += f"; its {' and '.join(others)} differ, and were left as they are"
             return succeed(facts, status, Reason.ALREADY_EQUAL, message)
@@ -613,8 +639,10 @@ def refused(
         return Wait(action.phase, error.reason, str(error), 5.0)
     if error.kind is Kind.DENIED:
         patience = timedelta(seconds=limits.denied_grace_seconds)
-        if denied_since is None or facts.now - denied_since < patience:
-            return Wait(action.phase, error.reason, str(error), 10.0)
+        since = denied_since or facts.now
+        if facts.now - since < patience:
+            message = f"{error}; to be mended by {format_time(since + patience)}"
+            return Wait(action.phase, error.reason, message, 10.0)
     if error.kind is Kind.NO_UPLOAD:
         return new_attempt(facts, limits)
     return give_up(replace_status(facts, completing=None), error.reason, str(error))

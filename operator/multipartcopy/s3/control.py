@@ -641,6 +641,7 @@ def _cached_client(
     if listener:
         events.register("response-received.s3", functools.partial(_tell, listener))
     events.register_last("response-received.s3", _repeat_no_more)
+    events.register_last("before-parameter-build.s3", _ask_where_told)
     # Nothing to be asked for first: what we put is empty. And of such an answer botocore has connections of its own.
     events.unregister("before-call.s3", add_expect_header)
     return client
@@ -655,6 +656,11 @@ def _send(send: Callable[[Any], Any], request: Any) -> Any:
     except (urllib3.exceptions.HTTPError, OSError) as error:  # It ends in the middle.
         raise HTTPClientError(error=error) from error
     return answer
+
+
+def _ask_where_told(context: Mapping[str, Any], **_: Any) -> None:
+    """botocore would find the right region, and go on; the workers, who go by what is written, would not."""
+    context["s3_redirect"]["redirected"] = True
 
 
 def _repeat_no_more(exception: Exception | None = None, **_: Any) -> None:
