@@ -17,6 +17,8 @@ ACCEPTED: dict[str, Changes] = {
     "endpoint by name and port": {f"{SOURCE}.endpoint": "http://minio:9000"},
     "endpoint by IPv4": {f"{SOURCE}.endpoint": "https://10.0.0.1"},
     "endpoint by IPv6": {f"{SOURCE}.endpoint": "http://[fd00::1]:9000"},
+    "endpoint of the bucket's name": {f"{SOURCE}.endpoint": "http://origin"},
+    "endpoint of the bucket's name and a slash": {f"{SOURCE}.endpoint": "http://origin/"},
     "endpoint with a path": {f"{SOURCE}.endpoint": "https://gateway.example.com/storage/s3/"},
     "bucket in the old style": {f"{SOURCE}.bucket": "My_Old.Bucket"},
     "region of another store": {f"{SOURCE}.region": "auto"},
@@ -237,6 +239,14 @@ REFUSED: dict[str, tuple[Changes, str]] = {
         BUCKET,
     ),
     "empty key": ({f"{SOURCE}.key": ""}, "should be at least 1 chars long"),
+    "bucket in the endpoint": (
+        {f"{SOURCE}.endpoint": "http://minio:9000/origin"},
+        "the endpoint ends with the bucket",
+    ),
+    "bucket at the endpoint's end": (
+        {f"{DESTINATION}.endpoint": "http://minio:9000/s3/target/"},
+        "the endpoint ends with the bucket",
+    ),
     "long key": ({f"{SOURCE}.key": "k" * 1025}, "may not be more than 1024"),
     "key of few characters and many bytes": (
         {f"{SOURCE}.key": "ж" * 513},

@@ -68,6 +68,8 @@ def crowd(world: World, operator: Operator) -> Iterator[str]:
             *("replace", "--namespace", namespace, "--filename=-"),
             stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": released}),
         )
+        # Gone before an operator sees them: it would give them their finalizers back.
+        lab.kubectl("--namespace", namespace, "delete", "mpc", "--all", "--timeout=50s")
         lab.kubectl("delete", "namespace", namespace, "--wait=false")
         operator.set_template(template)
         operator.scale(1)

@@ -102,6 +102,15 @@ def test_a_young_one_is_left_alone(bucket: Bucket, capsys: pytest.CaptureFixture
     )
 
 
+def test_of_a_prefix_nothing_may_mean_nothing(bucket: Bucket, capsys: pytest.CaptureFixture[str]):
+    """MinIO has the upload, and lists it of the bucket and of its key only."""
+    bucket.begin("old/key")
+    assert bucket.run("old/") == Exit.DONE
+    shown = capsys.readouterr()
+    there = shown.out.startswith("1 multipart upload in progress")
+    assert there or "none for a prefix" in shown.err
+
+
 def test_one_that_comes_to_be_owned_before_the_answer_is_kept(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ):

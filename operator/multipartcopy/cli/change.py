@@ -118,8 +118,10 @@ def wait_gone(cluster: Cluster, resource: Mapping[str, Any], seconds: float) -> 
                 return
             if time.monotonic() > end:
                 said = show.summary(there.get("status", {})).get("message", "")
-                words = f"{meta['name']} is deleted and not gone yet, it goes on by itself: {said}"
-                raise CliError(Exit.TIMEOUT, words.removesuffix(": "))
+                words = (
+                    f"{meta['name']} is deleted, and goes when the operator has aborted its upload"
+                )
+                raise CliError(Exit.TIMEOUT, f"{words}: {said}".removesuffix(": "))
         time.sleep(_POLL_SECONDS)
 
 

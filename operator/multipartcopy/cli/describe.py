@@ -38,6 +38,15 @@ _FOR_SOMEBODY = CANNOT_BEGIN | {
     Reason.OOM_KILLED,
 }
 """What a copy may wait for until somebody does something."""
+_OF_THE_SPEC = CANNOT_BEGIN | {
+    Reason.SOURCE_NOT_FOUND,
+    Reason.BUCKET_NOT_FOUND,
+    Reason.REQUEST_REFUSED,
+}
+"""What may come of a source or destination that is written wrong."""
+_ANEW = (
+    "source and destination cannot be changed: if the cause is there, delete it and create it anew"
+)
 
 
 @dataclass(frozen=True)
@@ -373,17 +382,22 @@ def advice(resource: Object) -> list[str]:
     meta, status = resource["metadata"], resource.get("status", {})
     command = f"kubectl multipartcopy {{}} {meta['name']} -n {meta['namespace']}"
     if meta.get("deletionTimestamp"):
-        return []
+        return [
+            "it goes when its upload is aborted, which takes the operator, the store and the Secret:"
+            " Aborting in docs/troubleshooting.md"
+        ]
     if not status.get("conditions"):
-        return ["nobody has looked at it yet: see that the operator runs"]
+        return [show.UNSEEN]
     ended = show.outcome(status)
+    said = reason_of(show.summary(status).get("reason", ""))
+    anew = [_ANEW] if said in _OF_THE_SPEC else []
     if ended and ended[0] is Exit.FAILED:
-        return [f"mend the cause, then: {command.format('retry')}"]
+        return [f"mend the cause, then: {command.format('retry')}", *anew]
     if status.get("phase") == "Suspended":
         return [f"to go on: {command.format('resume')}"]
-    said = reason_of(show.summary(status).get("reason", ""))
     if not (ended or status.get("failing")) and said in _FOR_SOMEBODY:
-        return [f"it goes on by itself once the cause is gone: {said} in docs/troubleshooting.md"]
+        mended = f"it goes on by itself once the cause is gone: {said} in docs/troubleshooting.md"
+        return [mended, *anew]
     if not ended and status.get("upload"):
         return [f"to follow it: {command.format('watch')}"]
     return []

@@ -173,17 +173,15 @@ def providers() -> dict[str, Provider]:
 
 def _provider(options: argparse.Namespace, side: str) -> Provider | None:
     """That of a side, by its name or by its profile."""
-    key = getattr(options, f"{side}_provider") or options.provider
-    if key is None:
+    written = getattr(options, f"{side}_provider") or options.provider
+    if written is None or written.lower() == Profile.OTHER.lower():
         return None
     known = providers()
     for one in known.values():
-        if key in (one.key, one.profile) and key != Profile.OTHER:
+        if written.lower() in (one.key.lower(), one.profile.lower()):
             return one
-    if key == Profile.OTHER:
-        return None
     names = ", ".join(known)
-    raise CliError(Exit.USAGE, f"the provider {key!r} is not known; there are {names}")
+    raise CliError(Exit.USAGE, f"the provider {written!r} is not known; there are {names}")
 
 
 def _row(one: Provider) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from multipartcopy.api.quantity import format_bytes
 from multipartcopy.api.reasons import Reason
 from multipartcopy.cli.errors import CliError, Exit
 
+UNSEEN = "nobody has looked at it yet: see that the operator runs"
 _CALM = tuple(Reason)[: tuple(Reason).index(Reason.SECRET_NOT_FOUND)]
 """Reasons of what makes progress, or is done."""
 

@@ -75,6 +75,7 @@ def uploads(cluster: Asked, options: argparse.Namespace) -> int:
         raise CliError(_CODES.get(error.kind, Exit.REFUSED), str(error)) from None
 
 
+_PREFIX = "some stores, MinIO among them, list those of the whole bucket or of one key, and none for a prefix"
 _PARTIAL = "only the copies of one namespace were looked at: others may own some of these"
 _CODES = {Kind.RETRY: Exit.UNREACHABLE, Kind.NO_BUCKET: Exit.NOT_FOUND}
 
@@ -91,6 +92,8 @@ def _uploads(
         found = [_measured(item, location, entered) for item in found]
     if options.output == "table":
         print("\n".join(report(found, listed, owners, now, options)))
+        if location.key and not listed:
+            print(_PREFIX, file=sys.stderr)
     else:
         print(show.document([_as_json(item) for item in found], options.output))
         if not owners.everywhere:

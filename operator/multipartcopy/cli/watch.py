@@ -94,6 +94,8 @@ def _follow(
             goes = "it goes on" if len(left) == 1 else "they go on"
             if all(seen.get(item, {}).get("phase") == "Suspended" for item in under_way):
                 goes = "it is suspended" if len(left) == 1 else "they are suspended"
+            if not any(seen.get(item, {}).get("conditions") for item in under_way):
+                goes = show.UNSEEN
             shown.say(f"{words} not ended within {timeout:.0f} s; {goes}")
             return Exit.TIMEOUT
         time.sleep(_POLL_SECONDS)

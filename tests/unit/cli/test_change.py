@@ -105,7 +105,10 @@ def test_cancel_says_what_holds_it(api: Api, run: Command, capsys: pytest.Captur
     api.add("era5", COPYING)
     api.held.add("era5")
     assert run("cancel", "era5", "--yes", "--timeout=0") == Exit.TIMEOUT
-    assert "era5 is deleted and not gone yet, it goes on by itself: m" in capsys.readouterr().err
+    assert (
+        "era5 is deleted, and goes when the operator has aborted its upload: m"
+        in capsys.readouterr().err
+    )
 
 
 class TestAsking:

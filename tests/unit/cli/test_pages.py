@@ -205,7 +205,8 @@ class TestDescribe:
         finalizers = ["multipartcopy.dev/abort-upload"]
         body = resource(HALF, deletionTimestamp=format_time(LATER), finalizers=finalizers)
         assert "held until its upload is aborted" in sections(body)["Timeline"][-1]
-        assert "What to do" not in sections(body)
+        (words,) = sections(body)["What to do"]
+        assert words.startswith("it goes when its upload is aborted, which takes the operator")
 
     def test_batches_done_begun_and_waiting(self):
         pods = [pod("a", 0), pod("b", 1)]
@@ -277,6 +278,17 @@ class TestDescribe:
     )
     def test_what_to_do(self, status: Status | None, words: str):
         assert sections(resource(status))["What to do"] == [words]
+
+    @pytest.mark.parametrize(
+        "status",
+        [
+            replace(FAILED, conditions=(condition("Failed", "True", "SourceNotFound", "m"),)),
+            saying(HALF, Reason.SECRET_NOT_FOUND),
+        ],
+    )
+    def test_what_cannot_be_mended_is_made_anew(self, status: Status):
+        _, anew = sections(resource(status))["What to do"]
+        assert anew.startswith("source and destination cannot be changed")
 
     def test_memory_that_was_raised_is_shown(self):
         lines = sections(resource(replace(HALF, worker_memory="128Mi")))[""]

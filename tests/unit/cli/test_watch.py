@@ -210,3 +210,11 @@ def test_one_that_never_answers(api: Api, run: Command, capsys: pytest.CaptureFi
     api.refusals["."] = (503, "away")
     assert run("watch", "era5") == Exit.UNREACHABLE
     assert "the cluster does not answer: away" in capsys.readouterr().err
+
+
+def test_what_nobody_has_looked_at_is_not_said_to_go_on(
+    api: Api, run: Command, capsys: pytest.CaptureFixture[str]
+):
+    api.add("new", {})
+    assert run("watch", "new", "--timeout=0") == Exit.TIMEOUT
+    assert "see that the operator runs" in capsys.readouterr().out
