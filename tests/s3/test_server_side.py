@@ -326,6 +326,8 @@ def test_an_upload_that_is_lost_is_made_anew(copy: Copy) -> None:
     copy.pair.destination.hold(COPY_PART_2["match"], times=1)
     copy.start(within=True)
     copy.pair.destination.wait_held()
+    # versitygw lets a part that is under way bring an aborted upload back.
+    copy.until(lambda: copy.parts() == [1, 3, 4])
     (upload,) = copy.uploads()
     copy.client().abort_multipart_upload(Bucket=copy.bucket, Key="to", UploadId=upload)
     copy.pair.destination.release()
