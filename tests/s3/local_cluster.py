@@ -131,6 +131,12 @@ class Cluster:
             self._changed("copy", self.copies[name])
         return str(meta["uid"])
 
+    def annotate(self, name: str, annotation: str, value: str) -> None:
+        with self._lock:
+            body = self.copies[name]
+            body["metadata"].setdefault("annotations", {})[annotation] = value
+            self._changed("copy", body)
+
     def change_spec(self, name: str, **fields: Any) -> None:
         with self._lock:
             body = self.copies[name]

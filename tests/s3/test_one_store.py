@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dev.servers import Server
+from multipartcopy.api.names import ANNOTATION_RETRY
 from tests.s3.copying import Copy, copying, pair
 
 
@@ -28,6 +29,21 @@ def test_what_would_replace_its_own_source_is_given_up(copy: Copy) -> None:
     after = copy.client().head_object(Bucket=copy.bucket, Key="to")
     assert (after["ETag"], after["Metadata"]) == (before["ETag"], before["Metadata"])
     assert after["LastModified"] == before["LastModified"]
+    assert copy.uploads() == []
+
+
+def test_what_was_kept_of_it_is_not_taken_up(copy: Copy) -> None:
+    before = copy.client().head_object(Bucket=copy.bucket, Key="to")
+    copy.start(overwrite="Always", onFailure="Keep")
+    copy.until(lambda: copy.status.get("phase") == "Failed")
+    (kept,) = copy.uploads()
+    copy.cluster.annotate(copy.name, ANNOTATION_RETRY, "1")
+    copy.until(lambda: copy.uploads() not in ([], [kept]) and copy.status["phase"] == "Failed")
+    assert copy.reason == "RequestRefused"
+    after = copy.client().head_object(Bucket=copy.bucket, Key="to")
+    assert after["Metadata"] == before["Metadata"]
+    copy.delete()
+    copy.until(lambda: copy.name not in copy.cluster.copies)
     assert copy.uploads() == []
 
 
