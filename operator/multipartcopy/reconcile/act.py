@@ -726,9 +726,11 @@ class Effects:
             return waiting
         store = self._store("destination", facts, memory)
         upload = facts.status.upload
-        usable = upload is not None and store.upload_exists(upload.id)
-        if usable and upload and self._at_the_source(upload, facts, memory):
-            usable = False
+        usable = (
+            upload is not None
+            and store.upload_exists(upload.id)
+            and not self._at_the_source(upload, facts, memory)
+        )
         try:
             self._look_again(facts, memory)
         except S3Error as error:
